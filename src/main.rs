@@ -1,0 +1,2 @@
+//! The `fedmsg` command.
+fn main() {}
