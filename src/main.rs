@@ -1,2 +1,5 @@
 //! The `fedmsg` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    fedmsg::cli::main()
+}

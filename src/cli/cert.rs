@@ -1,0 +1,12 @@
+//! `fedmsg cert`
+
+use super::output::Output;
+use super::{CliError, Global, Outcome};
+
+/// Look at certificates and verify them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_args: Args, _global: &Global, _out: &mut Output) -> Result<Outcome, CliError> {
+    Err(CliError::new("not built yet"))
+}

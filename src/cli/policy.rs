@@ -1,0 +1,12 @@
+//! `fedmsg policy`
+
+use super::output::Output;
+use super::{CliError, Global, Outcome};
+
+/// Ask the routing policy who may publish what, and why.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_args: Args, _global: &Global, _out: &mut Output) -> Result<Outcome, CliError> {
+    Err(CliError::new("not built yet"))
+}
