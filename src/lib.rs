@@ -4,6 +4,7 @@
 pub mod identity;
 pub mod json;
 pub mod limits;
+pub mod position;
 pub mod reason;
 pub mod time;
 pub mod topic;
