@@ -1,1 +1,3 @@
-//! TODO(message)
+//! Messages as bytes and types, with no trust in them.
+
+pub mod frame;
