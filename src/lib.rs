@@ -1,6 +1,7 @@
 //! fedmsg
 
 // L0: words.
+pub mod endpoint;
 pub mod identity;
 pub mod json;
 pub mod limits;
