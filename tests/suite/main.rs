@@ -1,0 +1,12 @@
+//! The one integration-test target: whatever needs the built command, files, sockets or peers.
+//!
+//! One target links once; a file here is one subject. What can be shown inside a module is tested there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test says what failed by failing"
+)]
+
+mod support;
