@@ -119,8 +119,10 @@ mod tests {
             (r#"{ "b" : 1 , "a" : [ ] }"#, r#"{"a":[],"b":1}"#),
             ("[-0, -0.0, 0.5, 5e-1, 1E2, 1e400, -1e400]", "[0,-0.0,0.5,0.5,100.0,Infinity,-Infinity]"),
             ("[1e15, 1e16, 1.5e-4, 1.5e-5, 5e-324]", "[1000000000000000.0,1e+16,0.00015,1.5e-05,5e-324]"),
-            ("[9007199254740993, 340282366920938463463374607431768211456]",
-             "[9007199254740993,340282366920938463463374607431768211456]"),
+            (
+                "[9007199254740993, 340282366920938463463374607431768211456]",
+                "[9007199254740993,340282366920938463463374607431768211456]",
+            ),
             ("\"\u{e9}\u{1f600}\u{7f}\\u0000\\/\"", "\"\\u00e9\\ud83d\\ude00\\u007f\\u0000/\""),
             ("{\"\u{ffff}\":1,\"\u{1f600}\":2,\"z\":3}", "{\"z\":3,\"\\uffff\":1,\"\\ud83d\\ude00\":2}"),
         ] {
@@ -133,7 +135,9 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),
             any::<i128>().prop_map(|n| Value::Number(Number::Integer(n.to_string()))),
-            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(|f| Value::Number(Number::Float(f))),
+            any::<f64>()
+                .prop_filter("finite", |f| f.is_finite())
+                .prop_map(|f| Value::Number(Number::Float(f))),
             any::<String>().prop_map(Value::String),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {

@@ -16,7 +16,7 @@ pub struct Reader<'a> {
     at: usize,
     depth: usize,
     dialect: Dialect,
-    limits: &'a Limits,
+    limits: Limits,
 }
 
 /// The kind of the value that comes next, told by its first character.
@@ -38,8 +38,8 @@ pub enum Kind {
 
 impl<'a> Reader<'a> {
     /// Begins at the start of `text`.
-    pub fn new(text: &'a str, dialect: Dialect, limits: &'a Limits) -> Self {
-        Self { text, at: 0, depth: 0, dialect, limits }
+    pub fn new(text: &'a str, dialect: Dialect, limits: &Limits) -> Self {
+        Self { text, at: 0, depth: 0, dialect, limits: *limits }
     }
 
     /// Says what kind of value comes next, without reading it.
@@ -101,7 +101,9 @@ impl<'a> Reader<'a> {
         if !ascending {
             keys.sort_unstable();
             if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(JsonError { kind: JsonErrorKind::DuplicateKey(twice[0].to_string()), at: begin }.into());
+                return Err(
+                    JsonError { kind: JsonErrorKind::DuplicateKey(twice[0].to_string()), at: begin }.into()
+                );
             }
         }
         Ok(())
