@@ -9,4 +9,5 @@
     reason = "a test says what failed by failing"
 )]
 
+mod layers;
 mod support;
