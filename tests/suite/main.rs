@@ -10,4 +10,5 @@
 )]
 
 mod layers;
+mod repository;
 mod support;
