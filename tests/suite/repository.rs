@@ -43,7 +43,7 @@ fn has_private_key(text: &str) -> bool {
 fn machine_path(text: &str) -> Option<&str> {
     let tops = ["work", "root", "home"].map(|top| format!("/{top}/"));
     tops.iter().flat_map(|top| text.match_indices(top.as_str())).find_map(|(at, _)| {
-        // `a/home/b` is a path within something; `/home/b` on its own is one of a machine.
+        // After a name it is a part of some other path.
         let before = text[..at].chars().next_back();
         let within = before.is_some_and(|c| c.is_alphanumeric() || "._-~*}/".contains(c));
         let rest = &text[at..];
