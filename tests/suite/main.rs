@@ -10,5 +10,6 @@
 )]
 
 mod layers;
+mod peers;
 mod repository;
 mod support;

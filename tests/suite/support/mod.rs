@@ -4,9 +4,11 @@
 
 mod child;
 mod data;
+mod peers;
 
 pub(crate) use child::{Child, Finished, run};
 pub(crate) use data::{shared_data, shared_lines};
+pub(crate) use peers::Peer;
 
 use std::net::TcpListener;
 use std::process::Command;
