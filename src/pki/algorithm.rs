@@ -1,5 +1,6 @@
 //! The signature algorithms of a proof.
 
+use ring::signature::{self, VerificationAlgorithm};
 use std::fmt;
 
 /// How a message is signed. The number is what a proof carries (`docs/wire-format.md`).
@@ -44,10 +45,33 @@ impl Algorithm {
             Self::RsaPssSha256 => "rsa-pss-sha256",
         }
     }
+
+    /// What ring calls it.
+    pub(super) fn verifier(self) -> &'static dyn VerificationAlgorithm {
+        match self {
+            Self::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Self::Ed25519 => &signature::ED25519,
+            Self::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Self::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        }
+    }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Algorithm;
+
+    #[test]
+    fn identifiers_lead_back() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_id(algorithm.id()), Some(algorithm));
+        }
+        assert_eq!((Algorithm::from_id(0), Algorithm::from_id(5)), (None, None));
     }
 }
