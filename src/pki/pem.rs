@@ -1,4 +1,4 @@
-//! PEM (RFC 7468): the text form of certificates, lists and keys. The one file that names rustls-pemfile.
+//! PEM (RFC 7468): the text form of certificates and lists. The one file that names rustls-pemfile.
 //!
 //! A block of another kind than was asked for, or one that the decoder would skip, is refused: what is in a file and not
 //! looked at is what an attacker would put there.
@@ -6,17 +6,12 @@
 use super::certificate::{Certificate, CertificateError};
 use super::crl::{Crl, CrlError};
 use crate::reason::ReasonCode;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls_pemfile::Item;
-use zeroize::Zeroizing;
 
 /// The label of a certificate (RFC 7468, section 5).
 pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a revocation list (section 6).
 pub const CRL: &str = "X509 CRL";
-/// The label of a PKCS #8 private key (section 10).
-pub const PRIVATE_KEY: &str = "PRIVATE KEY";
 
 /// Why a text does not hold what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,42 +128,6 @@ pub fn crls(text: &[u8]) -> Result<Vec<Crl>, PemError> {
 /// A [`PemError`].
 pub fn crl(text: &[u8]) -> Result<Crl, PemError> {
     one(crls(text)?, CRL)
-}
-
-/// Reads exactly one PKCS #8 private key in DER (RFC 5958), and nothing else.
-///
-/// # Errors
-/// A [`PemError`]; [`PemError::Kind`] for the older forms (SEC 1, PKCS #1).
-pub fn private_key(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
-    let keys = items(text, PRIVATE_KEY)?
-        .into_iter()
-        .map(|item| {
-            let Item::Pkcs8Key(key) = item else { return Err(PemError::Kind { expected: PRIVATE_KEY }) };
-            Ok(Zeroizing::new(key.secret_pkcs8_der().to_vec()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    one(keys, PRIVATE_KEY)
-}
-
-/// Writes one block: 64 characters a line, as RFC 7468 section 2 has it.
-pub fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let base64 = Zeroizing::new(STANDARD.encode(der));
-    // Room for all of it, so that no copy of a key is left behind when the text grows.
-    let mut text = Zeroizing::new(String::with_capacity(base64.len() * 66 / 64 + 2 * label.len() + 64));
-    text.push_str("-----BEGIN ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, more) = rest.split_at(rest.len().min(64));
-        text.push_str(line);
-        text.push('\n');
-        rest = more;
-    }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    text
 }
 
 /// The DER of each list, not yet read: the legacy path reads lists of version 1 too.
