@@ -16,7 +16,9 @@ pub mod crl;
 pub mod key;
 pub mod legacy;
 pub mod pem;
+pub mod profile;
 pub mod public_key;
+pub mod serial;
 
 /// A name from a certificate, made safe to print: control characters are escaped.
 fn printable(name: &str) -> String {

@@ -1,1 +1,3 @@
-//! TODO(store)
+//! What is kept on disk.
+
+pub mod files;
