@@ -176,16 +176,7 @@ impl PrivateKey {
 
     /// The key as PEM, for a file that only its owner can read.
     pub fn to_pem(&self) -> Zeroizing<String> {
-        // Room for all of it at the start: a string that grows leaves copies behind.
-        let mut pem = Zeroizing::new(String::with_capacity(self.pkcs8.len() * 2 + 128));
-        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-        // 48 bytes are 64 characters, the width of RFC 7468, section 2.
-        for line in self.pkcs8.chunks(48) {
-            STANDARD.encode_string(line, &mut pem);
-            pem.push('\n');
-        }
-        pem.push_str("-----END PRIVATE KEY-----\n");
-        pem
+        pem_block("PRIVATE KEY", &self.pkcs8)
     }
 
     /// Signs `message`. With an RSA key that is PKCS#1 v1.5.
@@ -261,6 +252,24 @@ impl PublicKeyData for Pair {
     }
 }
 
+/// One PEM block (RFC 7468), in memory that is wiped.
+pub(super) fn pem_block(label: &str, der: &[u8]) -> Zeroizing<String> {
+    // Room for all of it at the start: a string that grows leaves copies behind.
+    let mut pem = Zeroizing::new(String::with_capacity(der.len() * 2 + 2 * label.len() + 64));
+    pem.push_str("-----BEGIN ");
+    pem.push_str(label);
+    pem.push_str("-----\n");
+    // 48 bytes are 64 characters, the width of RFC 7468, section 2.
+    for line in der.chunks(48) {
+        STANDARD.encode_string(line, &mut pem);
+        pem.push('\n');
+    }
+    pem.push_str("-----END ");
+    pem.push_str(label);
+    pem.push_str("-----\n");
+    pem
+}
+
 /// The PKCS#8 bytes of a PEM text. Certificates and parameters beside the key are passed over.
 ///
 /// Not done by rustls-pemfile, as all else in PEM is: its buffers stay in memory unwiped, and it passes over encrypted
@@ -281,7 +290,7 @@ fn decode_pem(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, PrivateKeyError> {
             }
             _ => continue,
         }
-        // No reallocation while it is filled, for the same reason as in `to_pem`.
+        // No reallocation while it is filled, for the same reason as in `pem_block`.
         let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
         let mut ended = false;
         for line in lines.by_ref() {

@@ -3,6 +3,7 @@
 //! * [`certificate`] reads one certificate, strictly, and trusts nothing in it.
 //! * [`crl`] reads one revocation list, as strictly.
 //! * [`chain`] decides: a [`chain::TrustStore`] makes a [`chain::ValidatedLeaf`], or says what is wrong.
+//! * [`authority`] issues what these will accept, with the lives that a [`profile`] sets.
 //! * [`key`] holds private keys: made, read, signed with.
 //! * [`legacy`] does the same for the chains of Python fedmsg, apart, so that what it tolerates stays in one file.
 //!
@@ -10,6 +11,7 @@
 //! narrowed: version 3, one identity, explicit key usages, complete version 2 lists with a next update.
 
 pub mod algorithm;
+pub mod authority;
 pub mod certificate;
 pub mod chain;
 pub mod crl;

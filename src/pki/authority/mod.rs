@@ -1,0 +1,374 @@
+//! Issuing: roots, intermediates, service certificates and revocation lists.
+//!
+//! What a certificate may be used for is fixed here; how long it lives comes from a [`profile`](super::profile). Nothing
+//! leaves a function of this module before the code that will validate it has accepted it: a leaf with its whole chain, an
+//! authority and a revocation list with a leaf that is made for the purpose and thrown away.
+//!
+//! rcgen encodes and signs. What it does not check (it takes any certificate as an issuer's) is checked by
+//! [`Authority::load`]; what it would choose badly (serial numbers, dates) is always set.
+
+mod encode;
+mod error;
+
+pub use error::{AuthorityError, NameFault};
+
+use super::certificate::{Certificate, IdentityRule};
+use super::chain::{Purpose, RevocationPolicy, TrustStore, ValidatedLeaf};
+use super::crl::Crl;
+use super::key::{self, KeyKind, PrivateKey, SigningKey};
+use super::pem;
+use super::profile::AuthorityProfile;
+use super::serial::Serial;
+use crate::identity::{Identity, SpiffeId};
+use crate::time::Timestamp;
+use encode::Signer;
+use rcgen::Issuer;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far before its making a certificate or list begins, in seconds: for clocks that are a little behind.
+pub const BACKDATE_SECONDS: i64 = 60;
+/// The longest common name, in characters (RFC 5280, appendix A.1, `ub-common-name`).
+pub const MAX_COMMON_NAME: usize = 64;
+
+/// An authority that can sign: a certificate, those above it, and its key. It was checked when it was made or loaded.
+pub struct Authority {
+    certificate: Certificate,
+    /// From its issuer upwards, the root last; empty for a root.
+    above: Vec<Certificate>,
+    issuer: Issuer<'static, Signer>,
+}
+
+/// A certificate that was just issued, and that validates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    certificate: Certificate,
+    identity: SpiffeId,
+}
+
+/// A revocation list that was just signed, and with which what it does not name validates.
+#[derive(Debug)]
+pub struct IssuedCrl {
+    crl: Crl,
+}
+
+/// One certificate that a list revokes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it was revoked.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+/// Why a certificate was revoked (RFC 5280, 5.3.1). `certificateHold` and `removeFromCRL` are left out: here a
+/// revocation is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RevocationReason {
+    /// The service moved, or is another's now.
+    AffiliationChanged,
+    /// The authority's key is known to somebody else.
+    CaCompromise,
+    /// The service is no more.
+    CessationOfOperation,
+    /// The private key is known to somebody else.
+    KeyCompromise,
+    /// It may no longer publish.
+    PrivilegeWithdrawn,
+    /// Another certificate has taken its place.
+    Superseded,
+    /// Nobody said.
+    Unspecified,
+}
+
+impl RevocationReason {
+    /// Every reason, by name.
+    pub const ALL: [Self; 7] = [
+        Self::AffiliationChanged,
+        Self::CaCompromise,
+        Self::CessationOfOperation,
+        Self::KeyCompromise,
+        Self::PrivilegeWithdrawn,
+        Self::Superseded,
+        Self::Unspecified,
+    ];
+
+    /// The name of RFC 5280, in lower case with hyphens: `key-compromise`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::CaCompromise => "ca-compromise",
+            Self::CessationOfOperation => "cessation-of-operation",
+            Self::KeyCompromise => "key-compromise",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
+            Self::Superseded => "superseded",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+impl fmt::Display for RevocationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RevocationReason {
+    type Err = AuthorityError;
+
+    fn from_str(text: &str) -> Result<Self, AuthorityError> {
+        let named = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
+        named.ok_or_else(|| AuthorityError::UnknownReason { found: text.to_owned() })
+    }
+}
+
+impl Authority {
+    /// Makes a root: an authority that signs itself. `below` is how many authorities may follow it in a path.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], if the trust domain is none, or the key does not sign.
+    pub fn new_root(
+        trust_domain: &str,
+        profile: &AuthorityProfile,
+        below: u8,
+        key: Arc<dyn SigningKey>,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        check_trust_domain(trust_domain)?;
+        let serial = encode::random_serial()?;
+        let (not_before, not_after) = (now.plus_seconds(-BACKDATE_SECONDS), now.plus(profile.lifetime));
+        let name = encode::authority_name("root", trust_domain, &serial);
+        let params = encode::authority_params(name, &serial, not_before, not_after, below)?;
+        let der = params.self_signed(&Signer::new(Arc::clone(&key))?)?;
+        Self::checked(Certificate::parse(der.der())?, Vec::new(), key, now)
+    }
+
+    /// Makes an authority that this one vouches for, and that issues certificates to services only.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], if this one may have no authority below it, or is not valid now.
+    pub fn new_intermediate(
+        &self,
+        trust_domain: &str,
+        profile: &AuthorityProfile,
+        key: Arc<dyn SigningKey>,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        check_trust_domain(trust_domain)?;
+        self.check_valid(now)?;
+        if self.certificate.basic_constraints().and_then(|c| c.path_length) == Some(0) {
+            return Err(AuthorityError::PathLength { issuer: self.name() });
+        }
+        let serial = encode::random_serial()?;
+        let (not_before, not_after) = self.window(profile.lifetime, now);
+        let name = encode::authority_name("issuing", trust_domain, &serial);
+        let params = encode::authority_params(name, &serial, not_before, not_after, 0)?;
+        let der = params.signed_by(&Signer::new(Arc::clone(&key))?, &self.issuer)?;
+        Self::checked(Certificate::parse(der.der())?, self.chain(), key, now)
+    }
+
+    /// Takes an authority that exists: its certificate, those above it (its issuer first, the root last), and its key.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], if the key is not the certificate's, the certificate is no authority's or may not sign
+    /// certificates and lists, its name is one that rcgen would write in another way (an attribute that is there twice,
+    /// several in one RDN), or no path leads from it to the root at this time.
+    pub fn load(
+        certificate: Certificate,
+        above: Vec<Certificate>,
+        key: Arc<dyn SigningKey>,
+        at: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        Self::checked(certificate, above, key, at)
+    }
+
+    /// Issues a certificate to a service for the key in `spki` (a SubjectPublicKeyInfo in DER). It begins a minute before
+    /// `now`, lasts `lifetime`, and never longer than this authority's own.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; in particular [`AuthorityError::CommonName`] if `SERVICE-HOST` is too long, and
+    /// [`AuthorityError::Refused`] if what was made would not be accepted.
+    pub fn issue(
+        &self,
+        identity: &SpiffeId,
+        spki: &[u8],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Issued, AuthorityError> {
+        self.check_valid(now)?;
+        let common_name = format!("{}-{}", identity.service(), identity.host());
+        if common_name.len() > MAX_COMMON_NAME {
+            return Err(AuthorityError::CommonName { found: common_name.len(), name: common_name });
+        }
+        let (not_before, not_after) = self.window(lifetime, now);
+        let der = encode::service(&self.issuer, identity, &common_name, spki, not_before, not_after)?;
+        let leaf = self.validate(&der, now)?;
+        if *leaf.identity() != Identity::Spiffe(identity.clone()) {
+            return Err(AuthorityError::Identity {
+                found: leaf.identity().to_string(),
+                expected: identity.to_string(),
+            });
+        }
+        Ok(Issued { certificate: leaf.certificate().clone(), identity: identity.clone() })
+    }
+
+    /// Signs a revocation list of everything in `revoked`. It begins a minute before `now`, and the next one is due
+    /// `lifetime` after `now`, or when this authority ends.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], if this authority is not valid now, or a certificate that is not on the list would be refused.
+    pub fn crl(
+        &self,
+        number: u64,
+        revoked: &[Revoked],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<IssuedCrl, AuthorityError> {
+        self.check_valid(now)?;
+        let (this_update, next_update) = self.window(lifetime, now);
+        let der = encode::crl(&self.issuer, &self.certificate, number, revoked, this_update, next_update)?;
+        let crl = Crl::parse(&der)?;
+        if let Some(missing) = revoked.iter().find(|entry| crl.revocation(entry.serial.as_bytes()).is_none())
+        {
+            return Err(AuthorityError::NotOnList { serial: missing.serial.clone() });
+        }
+        // The authority itself is the anchor here: the list of whoever is above it is another matter.
+        let store = TrustStore::builder(RevocationPolicy::Required)
+            .anchor("the authority", self.certificate.clone(), IdentityRule::SpiffeUri)?
+            .crl("the new list", Crl::parse(&der)?)?
+            .build()?;
+        store.validate(&self.probe(now)?, &[], &Purpose::DocumentSigning, now)?;
+        Ok(IssuedCrl { crl })
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Its certificate and those above it, the root last.
+    pub fn chain(&self) -> Vec<Certificate> {
+        let mut chain = vec![self.certificate.clone()];
+        chain.extend(self.above.iter().cloned());
+        chain
+    }
+
+    fn checked(
+        certificate: Certificate,
+        above: Vec<Certificate>,
+        key: Arc<dyn SigningKey>,
+        at: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let name = || certificate.subject().to_owned();
+        if key.public_spki() != certificate.spki_der() {
+            return Err(AuthorityError::KeyMismatch { issuer: name() });
+        }
+        if !certificate.is_authority() {
+            return Err(AuthorityError::NotAuthority { issuer: name() });
+        }
+        let usage = certificate.key_usage();
+        for (missing, allowed) in [
+            ("keyCertSign", usage.is_some_and(|usage| usage.key_cert_sign())),
+            ("cRLSign", usage.is_some_and(|usage| usage.crl_sign())),
+        ] {
+            if !allowed {
+                return Err(AuthorityError::KeyUsage { issuer: name(), missing });
+            }
+        }
+        encode::check_name(&certificate)?;
+        let issuer = Issuer::from_ca_cert_der(&certificate.der().as_ref().into(), Signer::new(key)?)?;
+        let authority = Self { certificate, above, issuer };
+        authority.check_valid(at)?;
+        authority.validate(&authority.probe(at)?, at)?;
+        Ok(authority)
+    }
+
+    fn check_valid(&self, at: Timestamp) -> Result<(), AuthorityError> {
+        let (from, until) = (self.certificate.not_before(), self.certificate.not_after());
+        if (from..=until).contains(&at) {
+            return Ok(());
+        }
+        Err(AuthorityError::NotValidNow { issuer: self.name(), from, until, at })
+    }
+
+    /// Validates a leaf with the whole chain, as a consumer will, but for revocation: the lists have their own dates, and
+    /// a stale one is no fault of the certificate.
+    fn validate(&self, leaf: &[u8], at: Timestamp) -> Result<ValidatedLeaf, AuthorityError> {
+        let mut chain = self.chain();
+        let root = chain.pop().unwrap_or_else(|| self.certificate.clone());
+        let store = TrustStore::builder(RevocationPolicy::NotChecked)
+            .anchor("the root", root, IdentityRule::SpiffeUri)?
+            .build()?;
+        let intermediates: Vec<&[u8]> = chain.iter().map(|certificate| certificate.der().as_ref()).collect();
+        Ok(store.validate(leaf, &intermediates, &Purpose::DocumentSigning, at)?)
+    }
+
+    /// A leaf whose key nobody keeps, to see whether what this authority issues is accepted.
+    fn probe(&self, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        let identity = SpiffeId::new("probe.invalid", "dev", "probe", "probe")?;
+        let key = PrivateKey::generate(KeyKind::P256)?;
+        let (not_before, not_after) = self.window(Duration::from_secs(60), now);
+        encode::service(&self.issuer, &identity, "probe", key.public_spki(), not_before, not_after)
+    }
+
+    /// From a minute ago, for `lifetime`, within this authority's own validity.
+    fn window(&self, lifetime: Duration, now: Timestamp) -> (Timestamp, Timestamp) {
+        let from = now.plus_seconds(-BACKDATE_SECONDS).max(self.certificate.not_before());
+        (from, now.plus(lifetime).min(self.certificate.not_after()))
+    }
+
+    fn name(&self) -> String {
+        self.certificate.subject().to_owned()
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.certificate.subject())
+    }
+}
+
+impl Issued {
+    /// The certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Whom it names.
+    pub fn identity(&self) -> &SpiffeId {
+        &self.identity
+    }
+
+    /// The certificate in PEM, and after it those in `chain`, the root left out: what a publisher sends along.
+    pub fn to_pem(&self, chain: &[Certificate]) -> String {
+        let mut text = key::pem_block(pem::CERTIFICATE, self.certificate.der()).to_string();
+        for issuer in chain.iter().filter(|issuer| !issuer.is_self_issued()) {
+            text.push_str(&key::pem_block(pem::CERTIFICATE, issuer.der()));
+        }
+        text
+    }
+}
+
+impl IssuedCrl {
+    /// The list.
+    pub fn crl(&self) -> &Crl {
+        &self.crl
+    }
+
+    /// The list in PEM.
+    pub fn to_pem(&self) -> String {
+        key::pem_block(pem::CRL, self.crl.der()).to_string()
+    }
+}
+
+fn check_trust_domain(trust_domain: &str) -> Result<(), AuthorityError> {
+    SpiffeId::new(trust_domain, "dev", "probe", "probe")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
