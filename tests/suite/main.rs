@@ -13,3 +13,4 @@ mod layers;
 mod peers;
 mod repository;
 mod support;
+mod vectors;
