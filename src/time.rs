@@ -33,6 +33,8 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
     /// 9999-12-31T23:59:59Z.
     pub const MAX: Self = Self(LAST);
+    /// 0000-01-01T00:00:00Z.
+    pub const MIN: Self = Self(FIRST);
 
     /// Makes a time from seconds since 1970.
     ///
