@@ -1,12 +1,341 @@
 //! `fedmsg policy`
 
-use super::output::Output;
+use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::{CliError, Global, Outcome};
+use crate::config::{Config, Sources};
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::policy::{
+    Considered, Effect, Explanation, Grant, Policy, PolicyError, PolicyErrors, RuleRef, Standing, Step,
+};
+use crate::reason::ReasonCode;
+use crate::store::policy::{self as files, PolicyFileError};
+use crate::time::{Clock, SystemClock, Timestamp};
+use crate::topic::Topic;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// Ask the routing policy who may publish what, and why.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub(super) fn run(_args: Args, _global: &Global, _out: &mut Output) -> Result<Outcome, CliError> {
-    Err(CliError::new("not built yet"))
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Explain(ExplainArgs),
+    Check(CheckArgs),
+}
+
+/// Say whether a signer may publish a topic: which step and which rule decide, and what every other rule has to do with
+/// it.
+///
+/// Exit 0: allowed. Exit 1: denied. Exit 2: there is no policy to ask.
+#[derive(Debug, clap::Args)]
+struct ExplainArgs {
+    /// The whole topic, such as org.fedoraproject.prod.bodhi.update.comment.
+    #[arg(long)]
+    topic: String,
+    /// The signer: spiffe://TRUST_DOMAIN/ENV/SERVICE/HOST, or cn:NAME.
+    #[arg(long, value_name = "ID")]
+    signer: Identity,
+    /// Decide as of this time (RFC 3339) instead of now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Read a policy and run the tests in it.
+///
+/// Exit 0: it can be used. Exit 1: one of its [[test]] tables does not come out as it says. Exit 2: it is no policy; every
+/// error is named with its file, line and column.
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// The policy's files, instead of those that the configuration names. Several form one policy.
+    #[arg(long = "policy", value_name = "FILE", num_args = 1..)]
+    policy: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    match args.command {
+        Command::Explain(args) => explain(&args, global, out),
+        Command::Check(args) => check(&args, global, out),
+    }
+}
+
+fn explain(args: &ExplainArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let (paths, limits) = args.files.find(global)?;
+    let policy = match files::read(&paths, &limits) {
+        Ok(policy) => policy,
+        Err(error) => return Err(refused(error, out)),
+    };
+    let at = args.at.unwrap_or_else(|| SystemClock.now());
+    let answer = match Topic::parse(&args.topic, &limits) {
+        Ok(topic) => Answer::of(policy.explain(&topic, &args.signer, at)),
+        Err(error) => Answer {
+            step: Step::Topic,
+            rule: None,
+            reason: Some(ReasonCode::from(&error)),
+            text: error.to_string(),
+            rules: Vec::new(),
+        },
+    };
+    if out.is_json() {
+        out.object(&answer.object(args, at, &policy))?;
+    } else {
+        answer.print(args, at, &policy, global.verbose > 0, out)?;
+    }
+    Ok(if answer.reason.is_none() { Outcome::Yes } else { Outcome::No })
+}
+
+fn check(args: &CheckArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let (paths, limits) = args.files.find(global)?;
+    match files::read(&paths, &limits) {
+        Ok(policy) => {
+            let (rules, groups, tests) = (policy.rule_count(), policy.group_count(), policy.test_count());
+            if out.is_json() {
+                let files: Vec<Value> = policy
+                    .files()
+                    .iter()
+                    .map(|f| json!({"file": &*f.file, "serial": f.serial, "sha256": hex(&f.sha256)}))
+                    .collect();
+                out.object(&json!({
+                    "ok": true, "files": files, "default": policy.fallback().to_string(), "rules": rules,
+                    "groups": groups, "tests": tests, "digest": hex(policy.digest()),
+                }))?;
+            } else {
+                for file in policy.files() {
+                    out.line(format_args!("{}: serial {}", file.file, file.serial))?;
+                }
+                out.line(format_args!(
+                    "{GOOD}ok{GOOD:#}: {}, {}, {} passed; default {}; digest {}",
+                    counted(rules, "rule"),
+                    counted(groups, "group"),
+                    counted(tests, "test"),
+                    policy.fallback(),
+                    hex(policy.digest()),
+                ))?;
+            }
+            Ok(Outcome::Yes)
+        }
+        Err(PolicyFileError::Policy(errors)) => {
+            if out.is_json() {
+                for PolicyError { position, fault } in &errors {
+                    out.object(&json!({
+                        "ok": false, "file": &*position.file, "line": position.line, "column": position.column,
+                        "message": fault.to_string(),
+                    }))?;
+                }
+            }
+            let only_tests = errors.only_failed_tests();
+            let last = say_all_but_last(&errors, out);
+            if only_tests {
+                out.error(last);
+                return Ok(Outcome::No);
+            }
+            Err(CliError::new(last))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Files {
+    /// The files of the policy, and the limits that topics are read under.
+    fn find(&self, global: &Global) -> Result<(Vec<PathBuf>, Limits), CliError> {
+        if !self.policy.is_empty() && global.config.is_none() {
+            return Ok((self.policy.clone(), Limits::STANDARD));
+        }
+        let config = Config::load(&Sources::machine(global.config.as_deref()))?;
+        let limits = config.limits.to_limits();
+        if !self.policy.is_empty() {
+            return Ok((self.policy.clone(), limits));
+        }
+        let files: Vec<PathBuf> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
+        if files.is_empty() {
+            return Err(CliError::new("the configuration names no policy: [policy] files is empty")
+                .hint("name one with --policy FILE, or a configuration with --config DIR"));
+        }
+        Ok((files, limits))
+    }
+}
+
+/// The errors of a policy, each on a line of its own; the last is the command's.
+fn refused(error: PolicyFileError, out: &mut Output) -> CliError {
+    match error {
+        PolicyFileError::Policy(errors) => CliError::new(say_all_but_last(&errors, out)),
+        other @ (PolicyFileError::Read { .. } | PolicyFileError::TooLarge { .. }) => other.into(),
+    }
+}
+
+fn say_all_but_last(errors: &PolicyErrors, out: &mut Output) -> String {
+    let mut last = None;
+    for error in errors {
+        if let Some(earlier) = last.replace(error.to_string()) {
+            out.error(earlier);
+        }
+    }
+    last.unwrap_or_default()
+}
+
+/// What `explain` has to say.
+struct Answer {
+    step: Step,
+    rule: Option<RuleRef>,
+    /// Why not; none if it is allowed.
+    reason: Option<ReasonCode>,
+    text: String,
+    rules: Vec<Considered>,
+}
+
+impl Answer {
+    fn of(explanation: Explanation) -> Self {
+        let Explanation { decision, rules } = explanation;
+        let (step, rule, reason, text) = match decision {
+            Ok(grant) => (grant.step(), grant.rule().cloned(), None, granted(&grant)),
+            Err(denial) => (denial.step(), denial.rule().cloned(), Some(denial.code()), denial.to_string()),
+        };
+        Self { step, rule, reason, text, rules }
+    }
+
+    fn verdict(&self) -> &'static str {
+        if self.reason.is_none() { "allowed" } else { "denied" }
+    }
+
+    fn object(&self, args: &ExplainArgs, at: Timestamp, policy: &Policy) -> Value {
+        let place = |rule: &RuleRef| {
+            let position = rule.position();
+            json!({"id": rule.id(), "effect": rule.effect().to_string(), "file": &*position.file,
+                "line": position.line, "column": position.column})
+        };
+        let rules: Vec<Value> = self
+            .rules
+            .iter()
+            .map(|Considered { rule, standing }| {
+                let mut object = place(rule);
+                object["matched"] = standing.is_match().into();
+                object["standing"] = standing.code().into();
+                object["text"] = standing.to_string().into();
+                object
+            })
+            .collect();
+        json!({
+            "verdict": self.verdict(), "reason": self.reason.map(ReasonCode::as_str), "step": self.step.number(),
+            "rule": self.rule.as_ref().map(place), "text": self.text, "topic": args.topic,
+            "signer": args.signer.to_string(), "at": at.to_string(), "default": policy.fallback().to_string(),
+            "digest": hex(policy.digest()), "rules": rules,
+        })
+    }
+
+    fn print(
+        &self,
+        args: &ExplainArgs,
+        at: Timestamp,
+        policy: &Policy,
+        all: bool,
+        out: &mut Output,
+    ) -> std::io::Result<()> {
+        let style = if self.reason.is_none() { GOOD } else { BAD };
+        out.line(format_args!("{style}{}{style:#} at step {}: {}", self.verdict(), self.step, self.text))?;
+        out.line(format_args!("  topic   {}", args.topic))?;
+        out.line(format_args!("  signer  {}", args.signer))?;
+        out.line(format_args!("  at      {at}"))?;
+        if let Some(reason) = self.reason {
+            out.line(format_args!("  reason  {reason}"))?;
+        }
+        out.line(format_args!("{STRONG}steps{STRONG:#}"))?;
+        for step in [Step::Topic, Step::Deny, Step::Exclusive, Step::Allow, Step::Default] {
+            let found = self.found_at(step, policy);
+            let style = if step == self.step { STRONG } else { DIM };
+            out.line(format_args!("  {style}{step}  {:<44}  {found}{style:#}", question(step)))?;
+        }
+        if self.step == Step::Topic {
+            return Ok(());
+        }
+        out.line(format_args!("{STRONG}rules{STRONG:#}"))?;
+        let (others, near): (Vec<_>, Vec<_>) =
+            self.rules.iter().partition(|considered| considered.standing == Standing::TopicDiffers);
+        let (matched, missed): (Vec<_>, Vec<_>) = near.into_iter().partition(|c| c.standing.is_match());
+        let listed = if all || others.len() <= FEW { others.len() } else { 0 };
+        let shown: Vec<&Considered> =
+            matched.into_iter().chain(missed).chain(others[..listed].to_vec()).collect();
+        let width = shown.iter().map(|c| c.rule.id().len()).max().unwrap_or(0);
+        for Considered { rule, standing } in &shown {
+            let (effect, id) = (rule.effect(), rule.id());
+            let (mark, style) = if standing.is_match() { ("+", STRONG) } else { ("-", DIM) };
+            out.line(format_args!(
+                "  {style}{mark} {effect:<9} {id:<width$}  {}  {standing}{style:#}",
+                rule.position()
+            ))?;
+        }
+        if others.len() > listed {
+            let count = counted(others.len(), "rule");
+            out.line(format_args!("  {DIM}{count} more, about other topics (-v lists them){DIM:#}"))?;
+        }
+        if self.rules.is_empty() {
+            out.line(format_args!("  {DIM}the policy has no rules{DIM:#}"))?;
+        }
+        Ok(())
+    }
+
+    /// What was found at a step: the rules, or that it was not reached.
+    fn found_at(&self, step: Step, policy: &Policy) -> String {
+        if step > self.step {
+            return "not reached".to_owned();
+        }
+        let ids = |effects: &[Effect], named: bool| {
+            let of_step = self.rules.iter().filter(|considered| {
+                let names = matches!(considered.standing, Standing::Names { .. });
+                effects.contains(&considered.rule.effect())
+                    && considered.standing.is_match()
+                    && names == named
+            });
+            let ids: Vec<&str> = of_step.map(|considered| considered.rule.id()).collect();
+            if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
+        };
+        match step {
+            Step::Topic if self.step == Step::Topic => self.text.clone(),
+            Step::Topic => "yes".to_owned(),
+            Step::Deny => ids(&[Effect::Deny], true),
+            Step::Exclusive => ids(&[Effect::Exclusive], false),
+            Step::Allow => ids(&[Effect::Allow, Effect::Exclusive], true),
+            Step::Default => policy.fallback().to_string(),
+        }
+    }
+}
+
+/// How many rules about other topics are listed without being asked for.
+const FEW: usize = 12;
+
+fn question(step: Step) -> &'static str {
+    match step {
+        Step::Topic => "is the topic well formed?",
+        Step::Deny => "does a deny name the signer?",
+        Step::Exclusive => "does an exclusive not name the signer?",
+        Step::Allow => "does an allow or exclusive name the signer?",
+        Step::Default => "the default",
+    }
+}
+
+fn granted(grant: &Grant) -> String {
+    match grant.rule() {
+        Some(rule) => format!("{rule} allows the topic to the signer"),
+        None => "no rule lists the topic, and the default is allow-unlisted".to_owned(),
+    }
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,3 +1,4 @@
-//! What is kept on disk.
+//! What is kept on disk, and read from it.
 
 pub mod files;
+pub mod policy;

@@ -11,6 +11,7 @@
 
 mod layers;
 mod peers;
+mod policy_cli;
 mod repository;
 mod support;
 mod vectors;

@@ -1,0 +1,58 @@
+//! The policy's files, read from disk: all of them, or none.
+
+use crate::limits::Limits;
+use crate::policy::{Policy, PolicyErrors, Source};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The most bytes of one policy file: far more than a million rules take.
+pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Why there is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFileError {
+    /// What the files say is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyErrors),
+    /// A file cannot be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is larger than [`MAX_FILE_BYTES`].
+    #[error("{file}: more than {limit} bytes")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// Reads the files of a policy, and the policy from them. Positions in its rules and errors name the paths as given.
+///
+/// # Errors
+/// A [`PolicyFileError`] that names the file; nothing is decided by half of a policy.
+pub fn read(files: &[PathBuf], limits: &Limits) -> Result<Policy, PolicyFileError> {
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let texts: Vec<Vec<u8>> = files.iter().map(|file| read_file(file)).collect::<Result<_, _>>()?;
+    let sources: Vec<Source<'_>> =
+        names.iter().zip(&texts).map(|(file, bytes)| Source { file, bytes }).collect();
+    Ok(Policy::parse_files(&sources, limits)?)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, PolicyFileError> {
+    let file = || path.display().to_string();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| PolicyFileError::Read { file: file(), source })?;
+    if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_FILE_BYTES) {
+        return Ok(bytes);
+    }
+    Err(PolicyFileError::TooLarge { file: file(), limit: MAX_FILE_BYTES })
+}

@@ -1,0 +1,216 @@
+//! `fedmsg policy`, as a person or a script meets it; and the policies of its documentation, which have to be true.
+
+use crate::support::{Finished, fedmsg, run};
+use fedmsg::limits::Limits;
+use fedmsg::policy::Policy;
+use std::path::PathBuf;
+
+const POLICY: &str = r#"version = 1
+serial = 7
+
+[groups]
+announcers = ["spiffe://fp.org/prod/announce/box01"]
+
+[[rule]]
+id = "own-subtree"
+effect = "allow"
+topics = ["org.fp.{env}.{service}.#"]
+publishers = ["spiffe://fp.org/*/*/*"]
+
+[[rule]]
+id = "announcements"
+effect = "exclusive"
+topics = ["org.fp.*.announce.#"]
+publishers = ["@announcers"]
+until = 2027-12-31T00:00:00Z
+
+[[rule]]
+id = "koji-signs"
+effect = "allow"
+topics = ["org.fp.prod.robosignatory.*"]
+publishers = ["spiffe://fp.org/prod/koji/*"]
+
+[[test]]
+topic = "org.fp.prod.bodhi.update.comment"
+signer = "spiffe://fp.org/stg/bodhi/app01"
+expect = "deny"
+"#;
+
+struct Bench {
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `fedmsg policy …`, run in the directory, so that messages name short paths.
+    fn policy(&self, args: &[&str]) -> Finished {
+        run(fedmsg().current_dir(self.directory.path()).arg("policy").args(args))
+    }
+}
+
+#[test]
+fn explain_names_the_step_and_the_rules() {
+    let bench = Bench::new();
+    bench.write("policy.toml", POLICY);
+    let explain = |topic: &str, signer: &str| {
+        let at = "2026-11-24T12:00:00Z";
+        bench.policy(&[
+            "explain",
+            "--topic",
+            topic,
+            "--signer",
+            signer,
+            "--at",
+            at,
+            "--policy",
+            "policy.toml",
+        ])
+    };
+    let allowed =
+        explain("org.fp.prod.bodhi.update.comment", "spiffe://fp.org/prod/bodhi/app01").expect_code(0);
+    assert_eq!(
+        allowed.stdout,
+        "allowed at step 4: rule `own-subtree` (policy.toml:7:1) allows the topic to the signer\n\
+        \x20 topic   org.fp.prod.bodhi.update.comment\n\
+        \x20 signer  spiffe://fp.org/prod/bodhi/app01\n\
+        \x20 at      2026-11-24T12:00:00Z\n\
+        steps\n\
+        \x20 1  is the topic well formed?                     yes\n\
+        \x20 2  does a deny name the signer?                  none\n\
+        \x20 3  does an exclusive not name the signer?        none\n\
+        \x20 4  does an allow or exclusive name the signer?   own-subtree\n\
+        \x20 5  the default                                   not reached\n\
+        rules\n\
+        \x20 + allow     own-subtree    policy.toml:7:1  selects it by `org.fp.{env}.{service}.#`, names the signer by `spiffe://fp.org/*/*/*`\n\
+        \x20 - exclusive announcements  policy.toml:13:1  is about other topics\n\
+        \x20 - allow     koji-signs     policy.toml:20:1  is about other topics\n"
+    );
+    let denied =
+        explain("org.fp.prod.announce.release", "spiffe://fp.org/prod/announce/box02").expect_code(1);
+    for said in [
+        "denied at step 3: rule `announcements` (policy.toml:13:1) keeps the topic for publishers of whom the signer is none",
+        "reason  policy-exclusive",
+        "3  does an exclusive not name the signer?        announcements",
+        "4  does an allow or exclusive name the signer?   not reached",
+        "+ allow     own-subtree    policy.toml:7:1  selects it by `org.fp.{env}.{service}.#`, names the signer by",
+    ] {
+        assert!(denied.stdout.contains(said), "{said}\n{}", denied.stdout);
+    }
+    let malformed = explain("org..fp", "spiffe://fp.org/prod/bodhi/app01").expect_code(1);
+    assert!(
+        malformed.stdout.starts_with("denied at step 1: topic has an empty field at byte 4\n"),
+        "{malformed:?}"
+    );
+    explain("org.fp.prod.bodhi.x", "bodhi").expect_code(2);
+}
+
+#[test]
+fn explain_in_json() {
+    let bench = Bench::new();
+    bench.write("policy.toml", POLICY);
+    let ask = |at: &str| {
+        let topic =
+            ["explain", "--topic", "org.fp.stg.announce.x", "--signer", "spiffe://fp.org/stg/announce/b"];
+        let ended = bench.policy(&[&topic[..], &["--at", at, "--policy", "policy.toml", "--json"]].concat());
+        (ended.code, serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap())
+    };
+    let (code, object) = ask("2027-12-30T23:59:59Z");
+    assert_eq!(
+        (code, &object["verdict"], &object["reason"]),
+        (Some(1), &"denied".into(), &"policy-exclusive".into())
+    );
+    assert_eq!((&object["step"], &object["rule"]["id"]), (&3.into(), &"announcements".into()));
+    assert_eq!((&object["rule"]["file"], &object["rule"]["line"]), (&"policy.toml".into(), &13.into()));
+    let (code, object) = ask("2027-12-31T00:00:00Z");
+    assert_eq!(
+        (code, &object["verdict"], &object["reason"]),
+        (Some(0), &"allowed".into(), &serde_json::Value::Null)
+    );
+    let standings: Vec<(&str, &str, bool)> = object["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| {
+            (r["id"].as_str().unwrap(), r["standing"].as_str().unwrap(), r["matched"].as_bool().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        standings,
+        [
+            ("announcements", "outside-its-times", false),
+            ("koji-signs", "topic-differs", false),
+            ("own-subtree", "names", true)
+        ]
+    );
+}
+
+#[test]
+fn check_tells_no_policy_from_a_failing_test() {
+    let bench = Bench::new();
+    bench.write("good.toml", POLICY);
+    let good = bench.policy(&["check", "--policy", "good.toml"]).expect_code(0);
+    assert!(
+        good.stdout.starts_with("good.toml: serial 7\nok: 3 rules, 1 group, 1 test passed; default deny; "),
+        "{good:?}"
+    );
+
+    bench.write("failing.toml", &POLICY.replace("expect = \"deny\"", "expect = \"allow\""));
+    let failing = bench.policy(&["check", "--policy", "failing.toml"]).expect_code(1);
+    assert_eq!(
+        failing.stderr,
+        "error: failing.toml:26:1: test failed: `org.fp.prod.bodhi.update.comment` from \
+         `spiffe://fp.org/stg/bodhi/app01` is denied by the default at step 5, expected allowed\n"
+    );
+    // Such a policy answers no question either.
+    let topic = ["explain", "--topic", "a", "--signer", "cn:x", "--policy", "failing.toml"];
+    assert!(bench.policy(&topic).expect_code(2).stdout.is_empty());
+
+    bench.write(
+        "bad.toml",
+        "version = 1\nserial = 1\n[[rule]]\nid = \"r\"\neffect = \"allow\"\ntopics = []\n",
+    );
+    let bad = bench.policy(&["check", "--policy", "good.toml", "bad.toml"]).expect_code(2);
+    assert_eq!(
+        bad.stderr,
+        "error: bad.toml:3:1: rule `r` has no `publishers`\n\
+         error: bad.toml:6:10: rule `r`: `topics` is an empty list; a rule that is for nobody or nothing is left out\n"
+    );
+    let json = bench.policy(&["check", "--json", "--policy", "bad.toml"]).expect_code(2);
+    assert_eq!(json.stdout.lines().count(), 2, "{json:?}");
+    let missing = bench.policy(&["check", "--policy", "none.toml"]).expect_code(2);
+    assert!(missing.stderr.starts_with("error: none.toml: No such file"), "{missing:?}");
+}
+
+#[test]
+fn the_configuration_names_the_policy() {
+    let bench = Bench::new();
+    bench.write("bus/fedmsg.d/base.toml", "[policy]\nfiles = [\"policy.toml\"]\n");
+    bench.write("bus/policy.toml", POLICY);
+    bench.policy(&["check", "--config", "bus"]).expect_code(0);
+    let none = bench.policy(&["check"]).expect_code(2);
+    assert!(none.stderr.contains("hint: name one with --policy FILE"), "{none:?}");
+}
+
+/// Every policy in the documentation is one, and its tests pass; each recipe has some.
+#[test]
+fn the_documentation_is_true() {
+    let document = include_str!("../../docs/policy.md");
+    let blocks: Vec<&str> =
+        document.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6, "the recipes have gone");
+    for block in blocks {
+        let policy = Policy::parse(block, "docs/policy.md", &Limits::STANDARD)
+            .unwrap_or_else(|e| panic!("{e}\n{block}"));
+        assert!(policy.test_count() > 0, "{block}");
+    }
+}
