@@ -31,7 +31,7 @@ pub(super) struct Index {
     paths: HashMap<[usize; 4], usize, Mixed>,
     /// Which of the shapes any SPIFFE pattern has: only these are looked up.
     shapes: [bool; SHAPES],
-    /// The numbers of the patterns of each rule's publishers, sorted.
+    /// The numbers of the patterns of each rule's publishers, sorted, by the rule's number.
     publishers: Vec<Box<[usize]>>,
 }
 
@@ -41,10 +41,23 @@ struct Node {
     any: Option<usize>,
     templates: [Option<usize>; 3],
     /// Rules with a pattern that ends here.
-    exact: Vec<usize>,
+    exact: End,
     /// Rules with a pattern that goes on with `#`.
-    open: Vec<usize>,
+    open: End,
 }
+
+/// The rules of one pattern. Many rules may share one (a rule for each host of a service), so that those which matter only
+/// to a signer whom they name are found by the signer.
+#[derive(Debug, Default)]
+struct End {
+    /// `allow` and `deny` of few publishers: (publisher pattern, rule), sorted.
+    named: Vec<(usize, usize)>,
+    /// `exclusive`, which matters to everybody; and rules of so many publishers that a pair for each would be too much.
+    others: Vec<usize>,
+}
+
+/// The most publishers of a rule that is found by them.
+const FEW: usize = 16;
 
 /// The first rule (by id) of each kind that bears on a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +93,6 @@ impl Index {
             .map(|group| group.members.iter().map(|m| index.add_publisher(m)).collect())
             .collect();
         for (number, rule) in rules.iter().enumerate() {
-            index.add_topics(number, rule);
             let mut named = Vec::new();
             for publisher in &rule.publishers {
                 match publisher {
@@ -90,7 +102,12 @@ impl Index {
             }
             named.sort_unstable();
             named.dedup();
+            index.add_topics(number, rule, &named);
             index.publishers.push(named.into());
+        }
+        for node in &mut index.nodes {
+            node.exact.named.sort_unstable();
+            node.open.named.sort_unstable();
         }
         index
     }
@@ -101,16 +118,26 @@ impl Index {
         let own = TEMPLATES.map(|template| fill(signer, template));
         let signer = self.patterns_of(signer);
         let mut found = Found::default();
-        let mut visit = |number: usize| {
+        let mut consider = |number: usize, names: bool| {
             let rule = &rules[number];
             if rule.window.contains(at) {
-                let place = match (rule.head.effect(), signer.is_among(&self.publishers[number])) {
+                let place = match (rule.head.effect(), names) {
                     (Effect::Deny, true) => &mut found.deny,
                     (Effect::Exclusive, false) => &mut found.exclusive,
                     (Effect::Allow | Effect::Exclusive, true) => &mut found.allow,
                     (Effect::Allow | Effect::Deny, false) => return,
                 };
                 *place = Some(place.map_or(number, |first| first.min(number)));
+            }
+        };
+        let mut visit = |end: &End| {
+            for pattern in signer.numbers() {
+                let start = end.named.partition_point(|(named, _)| named < pattern);
+                let naming = end.named[start..].iter().take_while(|(named, _)| named == pattern);
+                naming.for_each(|(_, number)| consider(*number, true));
+            }
+            for number in &end.others {
+                consider(*number, signer.is_among(&self.publishers[*number]));
             }
         };
         self.walk(0, 0, &fields, &|template, field| own[template] == Some(field), &mut visit);
@@ -121,23 +148,23 @@ impl Index {
     /// field.
     pub(super) fn lists(&self, topic: &Topic) -> bool {
         let mut listed = false;
-        self.walk(0, 0, &Fields::new(self, topic), &|_, _| true, &mut |_| listed = true);
+        self.walk(0, 0, &Fields::new(self, topic), &|_, _| true, &mut |end: &End| listed |= !end.is_empty());
         listed
     }
 
-    /// Visits each rule with a pattern that selects the topic, once for each such pattern.
+    /// Visits the rules of each pattern that selects the topic.
     fn walk(
         &self,
         node: usize,
         depth: usize,
         fields: &Fields<'_>,
         fills: &impl Fn(usize, &str) -> bool,
-        visit: &mut impl FnMut(usize),
+        visit: &mut impl FnMut(&End),
     ) {
         let here = &self.nodes[node];
-        here.open.iter().for_each(|rule| visit(*rule));
+        visit(&here.open);
         if depth == fields.count {
-            here.exact.iter().for_each(|rule| visit(*rule));
+            visit(&here.exact);
             return;
         }
         let (Some(text), Some(symbol)) = (fields.texts.get(depth), fields.symbols.get(depth)) else { return };
@@ -208,7 +235,7 @@ impl Index {
         }
     }
 
-    fn add_topics(&mut self, number: usize, rule: &Rule) {
+    fn add_topics(&mut self, number: usize, rule: &Rule, publishers: &[usize]) {
         for pattern in &rule.topics {
             let mut node = 0;
             for field in pattern.fields() {
@@ -227,9 +254,20 @@ impl Index {
                     self.nodes.push(Node::default());
                 }
             }
-            let end = &mut self.nodes[node];
-            if pattern.is_open() { end.open.push(number) } else { end.exact.push(number) }
+            let node = &mut self.nodes[node];
+            let end = if pattern.is_open() { &mut node.open } else { &mut node.exact };
+            if rule.head.effect() == Effect::Exclusive || publishers.len() > FEW {
+                end.others.push(number);
+            } else {
+                end.named.extend(publishers.iter().map(|publisher| (*publisher, number)));
+            }
         }
+    }
+}
+
+impl End {
+    fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.others.is_empty()
     }
 }
 
@@ -279,9 +317,13 @@ impl Patterns {
         self.count += 1;
     }
 
+    fn numbers(&self) -> &[usize] {
+        &self.numbers[..self.count]
+    }
+
     /// Whether any of them is among a rule's `publishers`, which are sorted.
     fn is_among(&self, publishers: &[usize]) -> bool {
-        let numbers = &self.numbers[..self.count];
+        let numbers = self.numbers();
         if publishers.len() <= SHAPES {
             return publishers.iter().any(|publisher| numbers.contains(publisher));
         }

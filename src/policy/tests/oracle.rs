@@ -136,7 +136,7 @@ fn some_rule() -> impl Strategy<Value = Written> {
             proptest::collection::vec(some_pattern(effect == "allow"), 1..3),
             // Long lists take another way through the index than short ones.
             prop_oneof![9 => proptest::collection::vec(some_publisher(), 1..3),
-                1 => proptest::collection::vec(some_publisher(), 20)],
+                1 => proptest::collection::vec(some_publisher(), 60)],
             times.clone(),
         )
             .prop_map(move |(topics, publishers, (from, until))| Written {
