@@ -14,11 +14,18 @@ pub mod topic;
 pub mod message;
 
 // L2: trust.
+pub mod freshness;
+pub mod merkle;
 pub mod pki;
 pub mod policy;
+pub mod sign;
+pub mod verify;
+
+pub use verify::{Rejected, Verified, Verifier};
 
 // L3: keeping.
 pub mod config;
+pub mod development;
 pub mod store;
 
 // L4: the bus.

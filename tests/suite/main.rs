@@ -15,3 +15,4 @@ mod policy_cli;
 mod repository;
 mod support;
 mod vectors;
+mod verify;

@@ -359,6 +359,11 @@ impl IssuedCrl {
         &self.crl
     }
 
+    /// The list, for a trust store to take.
+    pub fn into_crl(self) -> Crl {
+        self.crl
+    }
+
     /// The list in PEM.
     pub fn to_pem(&self) -> String {
         key::pem_block(pem::CRL, self.crl.der()).to_string()

@@ -1,0 +1,213 @@
+//! From a draft to a verified message, and every way to be refused after signing.
+
+use bytes::Bytes;
+use fedmsg::development::Development;
+use fedmsg::limits::Limits;
+use fedmsg::message::{Draft, MessageId, RawMessage, Sealed, Stamp, StreamId};
+use fedmsg::pki::key::{KeyKind, PrivateKey};
+use fedmsg::policy::Policy;
+use fedmsg::sign::Signer;
+use fedmsg::time::Timestamp;
+use fedmsg::topic::Topic;
+use fedmsg::verify::{Legacy, Verifier};
+use proptest::prelude::*;
+use std::sync::{Arc, LazyLock};
+
+const LIMITS: Limits = Limits::STANDARD;
+
+const POLICY: &str = r#"
+version = 1
+serial = 1
+
+[[rule]]
+id = "own-subtree"
+effect = "allow"
+topics = ["org.example.{env}.{service}.#"]
+publishers = ["spiffe://example.org/*/*/*"]
+"#;
+
+fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn sealed(topic: &str, msg: &str, seq: u64) -> Sealed {
+    let topic = Topic::parse(topic, &LIMITS).unwrap();
+    let mut random = [9; 16];
+    random[8..].copy_from_slice(&seq.to_be_bytes());
+    let (msg_id, stream) = (MessageId::new(2026, random), StreamId::new([3; 16]));
+    Draft::from_json(topic, msg, &LIMITS).unwrap().seal(&Stamp {
+        timestamp: now(),
+        msg_id,
+        i: seq,
+        stream,
+        seq,
+    })
+}
+
+struct World {
+    development: Development,
+    bodhi: Signer,
+    verifier: Verifier,
+}
+
+fn verifier(development: &Development) -> Verifier {
+    let policy = Policy::parse(POLICY, "policy.toml", &LIMITS).unwrap();
+    Verifier::new(Arc::new(development.trust().unwrap()), Arc::new(policy), Legacy::Refused, LIMITS)
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let development = Development::new("example.org", now()).unwrap();
+    let bodhi = development.signer("prod", "bodhi", "app01").unwrap();
+    let verifier = verifier(&development);
+    World { development, bodhi, verifier }
+});
+
+const TOPIC: &str = "org.example.prod.bodhi.update.comment";
+
+fn signed() -> RawMessage {
+    WORLD.bodhi.sign(sealed(TOPIC, r#"{"karma": 1, "big": 18446744073709551617}"#, 1)).unwrap().into_raw()
+}
+
+fn code(raw: RawMessage) -> &'static str {
+    WORLD.verifier.receive(raw, now()).map_or_else(|rejected| rejected.code().as_str(), |_| "verified")
+}
+
+#[test]
+fn a_signed_message_is_verified_and_says_what_was_signed() {
+    let raw = signed();
+    let verified = WORLD.verifier.receive(raw.clone(), now()).unwrap();
+    assert_eq!(verified.signer().to_string(), "spiffe://example.org/prod/bodhi/app01");
+    assert_eq!(verified.topic().as_str(), TOPIC);
+    assert_eq!(verified.msg(), r#"{"big":18446744073709551617,"karma":1}"#);
+    assert_eq!((verified.raw(), verified.as_of()), (&raw, now()));
+    assert!(verified.grant().rule().unwrap().to_string().contains("own-subtree"));
+    let added = raw.parts[1].len() - br#"{"msg":{"big":18446744073709551617,"karma":1}}"#.len();
+    assert!(added < 1100, "{added} bytes around the message");
+}
+
+#[test]
+fn every_kind_of_key_signs() {
+    let ed25519 = PrivateKey::generate(KeyKind::Ed25519).unwrap();
+    let signer = WORLD.development.signer_with(ed25519, "prod", "bodhi", "app02").unwrap();
+    assert_eq!(code(signer.sign(sealed(TOPIC, "1", 1)).unwrap().into_raw()), "verified");
+}
+
+#[test]
+fn any_message_of_a_batch_is_verified_by_itself() {
+    for size in [1_u64, 2, 3, 7, 64, 65] {
+        let batch = (1..=size).map(|seq| sealed(TOPIC, &format!("{seq}"), seq)).collect();
+        let signed = WORLD.bodhi.sign_batch(batch).unwrap();
+        for message in signed.into_iter().rev() {
+            let seq = message.seq();
+            let verified = WORLD.verifier.receive(message.into_raw(), now()).unwrap();
+            assert_eq!(verified.msg(), seq.to_string());
+        }
+    }
+    // A proof of one message does not prove another of the same batch.
+    let pair = WORLD.bodhi.sign_batch(vec![sealed(TOPIC, "1", 1), sealed(TOPIC, "2", 2)]).unwrap();
+    let text = |n: usize| String::from_utf8(pair[n].body().to_vec()).unwrap();
+    let (first, second) = (text(0), text(1));
+    let (head, _) = first.split_once(",\"proof\"").unwrap();
+    let (_, proof) = second.split_once(",\"proof\"").unwrap();
+    assert_eq!(code(RawMessage::new(TOPIC, format!("{head},\"proof\"{proof}"))), "signature-invalid");
+}
+
+#[test]
+fn what_the_signer_may_not_say_is_refused() {
+    let sign = |signer: &Signer, topic| signer.sign(sealed(topic, "1", 1)).unwrap().into_raw();
+    let bodhi = &WORLD.bodhi;
+    assert_eq!(code(sign(bodhi, "org.example.prod.koji.build.tag")), "policy-unlisted");
+    assert_eq!(code(sign(bodhi, "org.example.stg.bodhi.update.comment")), "policy-unlisted");
+    let stg = WORLD.development.signer("stg", "bodhi", "app01").unwrap();
+    assert_eq!(code(sign(&stg, TOPIC)), "policy-unlisted");
+    let other = Development::new("example.org", now()).unwrap().signer("prod", "bodhi", "app01").unwrap();
+    assert_eq!(code(sign(&other, TOPIC)), "certificate-unknown-issuer");
+}
+
+#[test]
+fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
+    let mut development = Development::new("example.org", now()).unwrap();
+    let signer = development.signer("prod", "bodhi", "app01").unwrap();
+    let raw = signer.sign(sealed(TOPIC, "1", 1)).unwrap().into_raw();
+    let before = verifier(&development);
+    let at = |verifier: &Verifier, time: &str| {
+        let ended = verifier.receive(raw.clone(), time.parse().unwrap());
+        ended.map_or_else(|rejected| rejected.code().as_str(), |_| "verified")
+    };
+    assert_eq!(at(&before, "2026-11-24T12:00:00Z"), "verified");
+    assert_eq!(at(&before, "2026-11-24T11:58:59Z"), "certificate-not-yet-valid");
+    assert_eq!(at(&before, "2026-12-24T12:00:00Z"), "crl-stale");
+    assert_eq!(at(&before, "2027-03-24T12:00:00Z"), "certificate-expired");
+    development.revoke(&signer).unwrap();
+    assert_eq!(at(&verifier(&development), "2026-11-24T12:00:00Z"), "certificate-revoked");
+}
+
+/// Two signed messages of different sizes, to change and to splice.
+static SIGNED: LazyLock<[RawMessage; 2]> = LazyLock::new(|| {
+    let long = format!("{{\"text\":\"{}\"}}", "caf\u{e9} ".repeat(100));
+    let long =
+        WORLD.bodhi.sign_batch(vec![sealed(TOPIC, &long, 2), sealed(TOPIC, "2", 3)]).unwrap().remove(0);
+    [signed(), long.into_raw()]
+});
+
+/// One change of a message's bytes.
+#[derive(Clone, Debug)]
+enum Change {
+    Byte(u8),
+    Bit(u8),
+    Remove,
+    Insert(u8),
+    Truncate,
+    Splice,
+}
+
+fn changed(which: usize, frame: usize, place: prop::sample::Index, change: Change) -> RawMessage {
+    let mut raw = SIGNED[which].clone();
+    let mut bytes = raw.parts[frame].to_vec();
+    let at = place.index(bytes.len());
+    match change {
+        Change::Byte(byte) => bytes[at] = byte,
+        Change::Bit(bit) => bytes[at] ^= 1 << (bit % 8),
+        Change::Remove => drop(bytes.remove(at)),
+        Change::Insert(byte) => bytes.insert(at, byte),
+        Change::Truncate => bytes.truncate(at),
+        Change::Splice => {
+            let other = &SIGNED[1 - which].parts[frame];
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[at.min(other.len())..]);
+        }
+    }
+    raw.parts[frame] = Bytes::from(bytes);
+    raw
+}
+
+fn some_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        any::<u8>().prop_map(Change::Byte),
+        any::<u8>().prop_map(Change::Bit),
+        Just(Change::Remove),
+        any::<u8>().prop_map(Change::Insert),
+        Just(Change::Truncate),
+        Just(Change::Splice),
+    ]
+}
+
+proptest! {
+    // `PROPTEST_CASES=100000` for the long run.
+    #[test]
+    fn any_change_of_a_signed_message_is_refused(
+        which in 0_usize..2, frame in 0_usize..2, place: prop::sample::Index, change in some_change(),
+    ) {
+        let raw = changed(which, frame, place, change);
+        prop_assume!(raw != SIGNED[0] && raw != SIGNED[1]);
+        prop_assert_ne!(code(raw), "verified");
+    }
+
+    #[test]
+    fn what_was_signed_comes_back(msg in "[a-z\\PC]{0,40}", number: i128) {
+        let msg = serde_json::json!({ "text": msg, "n": number.to_string() });
+        let raw = WORLD.bodhi.sign(sealed(TOPIC, &msg.to_string(), 7)).unwrap().into_raw();
+        let verified = WORLD.verifier.receive(raw, now()).unwrap();
+        prop_assert_eq!(verified.decode::<serde_json::Value>().unwrap(), msg);
+    }
+}
