@@ -1,4 +1,5 @@
 //! What is kept on disk, and read from it.
 
 pub mod files;
+pub mod freshness;
 pub mod policy;
