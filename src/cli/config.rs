@@ -1,12 +1,143 @@
 //! `fedmsg config`
 
-use super::output::Output;
+use super::output::{DIM, Output, STRONG};
 use super::{CliError, Global, Outcome};
+use crate::config::{Config, Entry, Origin, Sources};
+use clap::Subcommand;
+use serde::Serialize;
 
 /// Show and check the configuration.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
 
-pub(super) fn run(_args: Args, _global: &Global, _out: &mut Output) -> Result<Outcome, CliError> {
-    Err(CliError::new("not built yet"))
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print each value and where it came from.
+    Show {
+        /// Only this key (`bus.env`), or the keys of this table (`bus`).
+        key: Option<String>,
+    },
+    /// Say all that is wrong, in the configuration and in the files that it names; exit 2 if anything is.
+    Check,
+}
+
+pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    match args.what {
+        What::Show { key } => show(key.as_deref(), &load(global, out, &[])?, out),
+        What::Check => check(global, out),
+    }
+}
+
+/// Loads the configuration for a command. `flags` are the keys that its own flags set: (key, value, flag).
+///
+/// All that is wrong is said; the last of it is the error.
+pub(super) fn load(
+    global: &Global,
+    out: &mut Output,
+    flags: &[(&str, &str, &str)],
+) -> Result<Config, CliError> {
+    let machine = Sources::machine(global.config.as_deref());
+    let sources = flags.iter().fold(machine, |sources, (key, value, flag)| sources.flag(key, value, flag));
+    Config::load(&sources).map_err(|errors| {
+        let mut errors: Vec<CliError> = errors.iter().map(complaint).collect();
+        let last = errors.pop().unwrap_or_else(|| CliError::new("the configuration cannot be read"));
+        errors.iter().for_each(|error| say_error(out, error));
+        last
+    })
+}
+
+fn complaint(error: &crate::config::ConfigError) -> CliError {
+    let complaint = CliError::new(error);
+    match error.hint() {
+        Some(hint) => complaint.hint(hint),
+        None => complaint,
+    }
+}
+
+fn say_error(out: &mut Output, error: &CliError) {
+    out.error(&error.message);
+    for hint in &error.hints {
+        out.hint(hint);
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'e> {
+    key: &'e str,
+    value: &'e Option<toml::Value>,
+    /// `built-in`, `environment`, `file`, `flag`, or null where the key is not set.
+    origin: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl<'e> Line<'e> {
+    fn new(entry: &'e Entry<'_>) -> Self {
+        let (name, position) = match entry.origin {
+            Some(Origin::Environment(name) | Origin::Flag(name)) => (Some(name.as_str()), None),
+            Some(Origin::File(position)) => (None, Some(position)),
+            Some(Origin::BuiltIn) | None => (None, None),
+        };
+        Self {
+            key: &entry.key,
+            value: &entry.value,
+            origin: entry.origin.map(Origin::kind),
+            name,
+            file: position.map(|p| &*p.file),
+            line: position.map(|p| p.line),
+            column: position.map(|p| p.column),
+        }
+    }
+}
+
+fn show(wanted: Option<&str>, config: &Config, out: &mut Output) -> Result<Outcome, CliError> {
+    let mut entries = config.entries();
+    if let Some(wanted) = wanted {
+        let within = |key: &str| key.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'));
+        entries.retain(|entry| entry.key == wanted || within(&entry.key));
+        if entries.is_empty() && wanted != "endpoints" {
+            let unknown = CliError::new(format_args!("unknown key `{wanted}`"));
+            return Err(match crate::config::suggest(wanted) {
+                Some(near) => unknown.hint(format!("did you mean `{near}`?")),
+                None => unknown.hint("`fedmsg config show` prints every key"),
+            });
+        }
+    }
+    if out.is_json() {
+        for entry in &entries {
+            out.object(&Line::new(entry))?;
+        }
+        return Ok(Outcome::Yes);
+    }
+    let rows: Vec<(String, Option<&Origin>, String)> = entries
+        .into_iter()
+        .map(|e| (e.key, e.origin, e.value.map_or_else(|| "-".to_owned(), |value| value.to_string())))
+        .collect();
+    let key_width = rows.iter().map(|(key, ..)| key.chars().count()).max().unwrap_or(0).max(3);
+    // A long list does not push the origins of all others out of sight.
+    let value_width = rows.iter().map(|(.., value)| value.chars().count()).filter(|n| *n <= 48).max();
+    let value_width = value_width.unwrap_or(0).max(5);
+    let head = format!("{:key_width$}  {:value_width$}  FROM", "KEY", "VALUE");
+    out.line(format_args!("{STRONG}{head}{STRONG:#}"))?;
+    for (key, origin, value) in rows {
+        let from = origin.map_or_else(|| "not set".to_owned(), Origin::to_string);
+        match origin {
+            Some(Origin::Environment(_) | Origin::File(_) | Origin::Flag(_)) => {
+                out.line(format_args!("{key:key_width$}  {value:value_width$}  {from}"))?;
+            }
+            Some(Origin::BuiltIn) | None => {
+                out.line(format_args!("{key:key_width$}  {value:value_width$}  {DIM}{from}{DIM:#}"))?;
+            }
+        }
+    }
+    Ok(Outcome::Yes)
 }

@@ -1,10 +1,11 @@
 //! What can be wrong with a configuration: each error names the place, the key, the expected and the found.
 
 use super::provenance::Origin;
+use super::sources::DIRECTORY_NAME;
 use super::value::ValueFault;
 use crate::position::Position;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that is wrong, in the order in which the sources are merged. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,38 @@ pub enum ConfigError {
     /// The value of an environment variable is not UTF-8.
     #[error("environment variable {0} is not UTF-8")]
     VariableNotUtf8(String),
+}
+
+impl ConfigError {
+    /// What mends it, where that is not already in the error.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DirectoryMissing { directory, .. } => Some(match inside(directory) {
+                Some(above) => format!("name the directory that holds it: {}", above.display()),
+                None => format!("make one with `fedmsg init {}`", directory.display()),
+            }),
+            Self::Incomplete { missing: "trust.legacy.revocation", .. } => Some(
+                "revocation = \"crl\" checks the list in trust.legacy.crl, \"not-checked\" accepts stolen keys".to_owned(),
+            ),
+            Self::EndpointShared { .. }
+            | Self::EnvironmentUnlisted { .. }
+            | Self::Incomplete { .. }
+            | Self::Read { .. }
+            | Self::Syntax { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownKey { .. }
+            | Self::UnknownVariable { .. }
+            | Self::Value { .. }
+            | Self::VariableNotUtf8(_) => None,
+        }
+    }
+}
+
+/// The directory above, if `directory` is itself a `fedmsg.d`.
+fn inside(directory: &Path) -> Option<&Path> {
+    let named = directory.file_name().is_some_and(|name| name == DIRECTORY_NAME);
+    let above = directory.parent().filter(|_| named)?;
+    Some(if above.as_os_str().is_empty() { Path::new(".") } else { above })
 }
 
 pub(super) fn did_you_mean(suggestion: Option<&str>) -> String {

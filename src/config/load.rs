@@ -299,7 +299,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// The known key or table that `path` may have been meant to be.
-pub(super) fn suggest(path: &str) -> Option<String> {
+pub fn suggest(path: &str) -> Option<String> {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     let closed = || KEYS.iter().filter(|key| key.name != "*");
     let siblings = closed().filter(|key| key.section == section).map(|key| key.name);

@@ -30,7 +30,7 @@ mod tests;
 
 pub use env::variable_name;
 pub use error::{ConfigError, ConfigErrors};
-pub use load::MAX_FILE_BYTES;
+pub use load::{MAX_FILE_BYTES, suggest};
 pub use provenance::{Origin, Setting};
 pub use schema::{
     BusConfig, Config, CredentialsConfig, EndpointsConfig, FreshnessConfig, KEYS, Key, LegacyConfig,
