@@ -1,10 +1,14 @@
 //! `fedmsg config`
 
-use super::output::{DIM, Output, STRONG};
+use super::output::{DIM, GOOD, Output, STRONG};
 use super::{CliError, Global, Outcome};
-use crate::config::{Config, Entry, Origin, Sources};
+use crate::config::{Config, Entry, FilePath, Origin, Sources};
+use crate::store::policy::{self, PolicyFileError};
+use crate::store::trust::{TrustFileError, TrustFiles};
+use crate::time::{Clock, SystemClock};
 use clap::Subcommand;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Show and check the configuration.
 #[derive(Debug, clap::Args)]
@@ -140,4 +144,131 @@ fn show(wanted: Option<&str>, config: &Config, out: &mut Output) -> Result<Outco
         }
     }
     Ok(Outcome::Yes)
+}
+
+/// What `check` found beside the configuration's own errors.
+#[derive(Default)]
+struct Findings {
+    read: Vec<String>,
+    warnings: Vec<CliError>,
+    errors: Vec<CliError>,
+}
+
+fn check(global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let config = load(global, out, &[])?;
+    let mut found = Findings::default();
+    found.read.extend(config.files().iter().map(|file| file.display().to_string()));
+    found.trust(&config);
+    found.policy(&config);
+    found.publisher(&config);
+    let ignored: Vec<String> = config.ignored().iter().map(|file| file.display().to_string()).collect();
+    for warning in &found.warnings {
+        out.warn(&warning.message);
+        warning.hints.iter().for_each(|hint| out.hint(hint));
+    }
+    if let Some(last) = found.errors.pop() {
+        found.errors.iter().for_each(|error| say_error(out, error));
+        return Err(last);
+    }
+    if out.is_json() {
+        let warnings: Vec<&str> = found.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        out.object(&serde_json::json!({ "read": found.read, "passed_over": ignored, "warnings": warnings }))?;
+        return Ok(Outcome::Yes);
+    }
+    for read in &found.read {
+        out.line(format_args!("read         {read}"))?;
+    }
+    for ignored in &ignored {
+        out.line(format_args!("{DIM}passed over  {ignored}: not .toml{DIM:#}"))?;
+    }
+    let (files, warnings) = (found.read.len(), found.warnings.len());
+    out.say(format_args!(
+        "{GOOD}well{GOOD:#}: {} read, {}",
+        count(files, "file"),
+        count(warnings, "warning")
+    ));
+    Ok(Outcome::Yes)
+}
+
+fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+impl Findings {
+    fn named(&mut self, files: &[FilePath]) {
+        self.read.extend(files.iter().map(|file| file.path().display().to_string()));
+    }
+
+    fn trust(&mut self, config: &Config) {
+        let trust = &config.trust;
+        for files in [&trust.anchors, &trust.common_name_anchors, &trust.intermediates, &trust.crls] {
+            self.named(files);
+        }
+        if *config.legacy.accept {
+            let files = [&config.legacy.ca, &config.legacy.crl];
+            let files: Vec<FilePath> = files.into_iter().flatten().map(|file| file.value().clone()).collect();
+            self.named(&files);
+        }
+        let files = match TrustFiles::load(config) {
+            Ok(files) => files,
+            Err(errors) => {
+                for error in errors.iter() {
+                    let said = error.hint().into_iter().fold(CliError::new(error), CliError::hint);
+                    let nothing_configured = matches!(error, TrustFileError::NoAnchors);
+                    if nothing_configured { &mut self.warnings } else { &mut self.errors }.push(said);
+                }
+                return;
+            }
+        };
+        for old in files.store().ageing(SystemClock.now()) {
+            self.warnings.push(CliError::new(format_args!(
+                "{}: `{}` is past two thirds of its life, which ends at {}",
+                old.label, old.name, old.until
+            )));
+        }
+    }
+
+    fn policy(&mut self, config: &Config) {
+        self.named(&config.policy.files);
+        let paths: Vec<PathBuf> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
+        if paths.is_empty() {
+            let none = "no policy is configured (policy.files), so that every message is refused";
+            return self.warnings.push(CliError::new(none));
+        }
+        match policy::read(&paths, &config.limits.to_limits()) {
+            Ok(_) => {}
+            Err(PolicyFileError::Policy(errors)) => self.errors.extend(errors.iter().map(CliError::new)),
+            Err(error @ (PolicyFileError::Read { .. } | PolicyFileError::TooLarge { .. })) => {
+                self.errors.push(error.into());
+            }
+        }
+    }
+
+    fn publisher(&mut self, config: &Config) {
+        let Some(directory) = &config.credentials.directory else { return };
+        let (publisher, origin) = (&config.publisher, directory.origin());
+        if !directory.path().is_dir() {
+            let what = format_args!(
+                "{origin}: credentials.directory: {} is no directory",
+                directory.path().display()
+            );
+            return self.errors.push(CliError::new(what));
+        }
+        let (Some(service), Some(host)) = (&publisher.service, &publisher.host) else { return };
+        for suffix in ["crt", "key"] {
+            let file = directory.path().join(format!("{service}-{host}.{suffix}"));
+            if !file.is_file() {
+                let what = format_args!("{}: there is no such file ({origin})", file.display());
+                let hint = format!("`fedmsg ca issue {service} --host {host}` makes it");
+                self.errors.push(CliError::new(what).hint(hint));
+            }
+        }
+        if config.endpoints.of(service.as_str()).is_none() {
+            let what = format_args!(
+                "{}: publisher.service is `{service}`, which has no endpoints",
+                service.origin()
+            );
+            self.warnings.push(CliError::new(what));
+        }
+    }
 }

@@ -69,3 +69,10 @@ impl<T> Deref for Setting<T> {
         &self.value
     }
 }
+
+impl<T: fmt::Display> fmt::Display for Setting<T> {
+    /// The value alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}

@@ -377,6 +377,12 @@ impl HostPart {
     }
 }
 
+impl fmt::Display for HostPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Value for HostPart {
     fn describe() -> String {
         "a host of a-z 0-9 - _ .".to_owned()
@@ -400,6 +406,12 @@ impl TrustDomain {
     /// The trust domain.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

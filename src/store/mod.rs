@@ -3,3 +3,4 @@
 pub mod files;
 pub mod freshness;
 pub mod policy;
+pub mod trust;

@@ -9,6 +9,7 @@
     reason = "a test says what failed by failing"
 )]
 
+mod config_cli;
 mod layers;
 mod peers;
 mod policy_cli;
