@@ -53,8 +53,13 @@ pub enum PemError {
         expected: &'static str,
     },
     /// A block that does not end, or is not base64: half-written, say.
-    #[error("malformed PEM: {0}")]
-    Syntax(&'static str),
+    #[error("malformed PEM: {detail}, expected {expected}")]
+    Syntax {
+        /// What was asked for.
+        expected: &'static str,
+        /// What is wrong.
+        detail: &'static str,
+    },
 }
 
 impl PemError {
@@ -63,14 +68,16 @@ impl PemError {
         match self {
             Self::Certificate { fault, .. } => fault.code(),
             Self::Crl { fault, .. } => fault.code(),
-            Self::Count { expected, .. } | Self::Kind { expected } | Self::Missing { expected } => {
+            Self::Count { expected, .. }
+            | Self::Kind { expected }
+            | Self::Missing { expected }
+            | Self::Syntax { expected, .. } => {
                 if *expected == CRL {
                     ReasonCode::CrlMalformed
                 } else {
                     ReasonCode::CertificateMalformed
                 }
             }
-            Self::Syntax(_) => ReasonCode::CertificateMalformed,
         }
     }
 
@@ -82,7 +89,7 @@ impl PemError {
             | Self::Crl { .. }
             | Self::Kind { .. }
             | Self::Missing { .. }
-            | Self::Syntax(_) => CertificateError::Malformed(self.to_string()),
+            | Self::Syntax { .. } => CertificateError::Malformed(self.to_string()),
         }
     }
 }
@@ -152,7 +159,9 @@ fn one<T>(mut things: Vec<T>, expected: &'static str) -> Result<T, PemError> {
 fn items(text: &[u8], expected: &'static str) -> Result<Vec<Item>, PemError> {
     let mut items = Vec::new();
     let mut rest = text;
-    while let Some((item, after)) = rustls_pemfile::read_one_from_slice(rest).map_err(syntax)? {
+    while let Some((item, after)) =
+        rustls_pemfile::read_one_from_slice(rest).map_err(|error| syntax(&error, expected))?
+    {
         items.push(item);
         rest = after;
     }
@@ -166,10 +175,11 @@ fn items(text: &[u8], expected: &'static str) -> Result<Vec<Item>, PemError> {
     if items.is_empty() { Err(PemError::Missing { expected }) } else { Ok(items) }
 }
 
-fn syntax(error: rustls_pemfile::Error) -> PemError {
-    PemError::Syntax(match error {
+fn syntax(error: &rustls_pemfile::Error, expected: &'static str) -> PemError {
+    let detail = match error {
         rustls_pemfile::Error::MissingSectionEnd { .. } => "a block does not end",
         rustls_pemfile::Error::IllegalSectionStart { .. } => "a block begins with a malformed line",
         rustls_pemfile::Error::Base64Decode(_) => "a block is not base64",
-    })
+    };
+    PemError::Syntax { expected, detail }
 }

@@ -12,6 +12,7 @@
 mod config_cli;
 mod layers;
 mod peers;
+mod pki_validation;
 mod policy_cli;
 mod repository;
 mod support;

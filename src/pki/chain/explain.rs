@@ -21,7 +21,7 @@ pub(super) fn explain(
     let steps = ascend(store, leaf, pool);
     by_kind(leaf, &steps, purpose, error)
         .or_else(|| steps.iter().find_map(|issuer| fault_of(issuer, at)))
-        .unwrap_or_else(|| by_end(store, leaf, pool, &steps))
+        .unwrap_or_else(|| by_end(store, leaf, pool, &steps, error))
 }
 
 /// The issuers that can be followed from the leaf: each has the name that the one below it gives as its issuer, and a
@@ -37,8 +37,15 @@ fn ascend<'a>(store: &'a TrustStore, leaf: &Certificate, pool: &[&'a Issuer]) ->
             Some(issuer) => steps.push(issuer),
             None => break,
         }
+        if next.is_some_and(|issuer| is_anchor(store, issuer)) {
+            break;
+        }
     }
     steps
+}
+
+fn is_anchor(store: &TrustStore, issuer: &Issuer) -> bool {
+    store.anchors.iter().any(|anchor| std::ptr::eq(&raw const anchor.issuer, issuer))
 }
 
 /// Anchors first, as webpki does.
@@ -126,23 +133,24 @@ const ACCEPTED: [&str; 7] = [
     "1.2.840.113549.1.1.10",
 ];
 
-/// The ascent ended below an anchor: either nobody has the issuer's name, or somebody has, with another key.
-fn by_end(store: &TrustStore, leaf: &Certificate, pool: &[&Issuer], steps: &[&Issuer]) -> ChainError {
+/// By where the ascent ended.
+fn by_end(
+    store: &TrustStore,
+    leaf: &Certificate,
+    pool: &[&Issuer],
+    steps: &[&Issuer],
+    error: &webpki::Error,
+) -> ChainError {
     let top = steps.last().map_or(leaf, |issuer| &issuer.certificate);
     let subject = steps.last().map_or_else(|| named(leaf.subject(), ""), |issuer| issuer.name());
-    let namesake = by_name(store, top, pool).find(|issuer| issuer.certificate.der() != top.der());
+    if steps.last().is_some_and(|issuer| is_anchor(store, issuer)) {
+        // Every name and signature is right: webpki dislikes something else, and only its own word for it is known.
+        let fault = CertificateError::Malformed(error.to_string());
+        return ChainError::Certificate { role: "issuer", name: subject, fault };
+    }
+    let namesake = by_name(store, top, pool).find(|issuer| !is_signed_by(top, &issuer.certificate));
     match namesake {
-        _ if top.is_self_issued() && !steps.is_empty() => {
-            ChainError::UnknownIssuer { subject, issuer: format!("`{}`", top.issuer()) }
-        }
-        Some(issuer) if !is_signed_by(top, &issuer.certificate) => {
-            ChainError::Signature { subject, issuer: issuer.name() }
-        }
-        Some(_) => ChainError::Certificate {
-            role: "issuer",
-            name: subject,
-            fault: CertificateError::Malformed("no path through it is acceptable".to_owned()),
-        },
+        Some(issuer) => ChainError::Signature { subject, issuer: issuer.name() },
         None => ChainError::UnknownIssuer { subject, issuer: format!("`{}`", top.issuer()) },
     }
 }

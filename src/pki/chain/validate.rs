@@ -212,15 +212,16 @@ fn check_leaf(
     leaf.public_key().map_err(|fault| ChainError::Key { leaf: name(), fault })
 }
 
-/// The leaf must name the purpose itself: no extension, an empty one, and `anyExtendedKeyUsage` are not enough.
+/// The leaf must name the purpose itself: no extension, an empty one, and `anyExtendedKeyUsage` are not enough. An empty
+/// one is malformed besides (RFC 5280, section 4.2.1.12), so it is not enough for `any` purpose either.
 fn check_purpose(leaf: &Certificate, purpose: &Purpose) -> Result<(), ChainError> {
-    let Some(required) = purpose.oid() else { return Ok(()) };
-    let found = match leaf.extended_key_usage() {
-        Some(found) if found.iter().any(|oid| oid == required) => return Ok(()),
-        None => "no stated purpose".to_owned(),
-        Some([]) => "nothing".to_owned(),
-        Some([one]) if one == ANY => "any purpose".to_owned(),
-        Some(found) => found.join(", "),
+    let found = match (leaf.extended_key_usage(), purpose.oid()) {
+        (Some([]), _) => "nothing".to_owned(),
+        (_, None) => return Ok(()),
+        (Some(found), Some(required)) if found.iter().any(|oid| oid == required) => return Ok(()),
+        (Some([one]), _) if one == ANY => "any purpose".to_owned(),
+        (Some(found), _) => found.join(", "),
+        (None, _) => "no stated purpose".to_owned(),
     };
     let name = named(leaf.subject(), "");
     Err(ChainError::Purpose { name, expected: purpose.to_string(), found })
