@@ -5,9 +5,13 @@ use fedmsg::pki::certificate::IdentityRule;
 use fedmsg::pki::chain::{Purpose, RevocationPolicy, TrustError, TrustStore};
 use fedmsg::reason::ReasonCode as R;
 use rcgen::{
-    BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
+    NameConstraints,
 };
 use std::sync::Arc;
+
+/// What makes an authority bad, and the reason to refuse it.
+struct Bad(&'static str, fn(&mut CertificateParams), R);
 
 fn path_length(limit: u8) -> IsCa {
     IsCa::Ca(BasicConstraints::Constrained(limit))
@@ -98,31 +102,27 @@ fn paths_that_are_too_long_looped_or_in_any_order() {
 #[test]
 fn issuers_that_may_not_issue() {
     let root = Ca::root(|_| {});
-    let below = |change: fn(&mut rcgen::CertificateParams)| {
+    let below = |change: fn(&mut CertificateParams)| {
         let ca = root.below("issuing", change);
         unrevoked(&root, &ca.leaf(|_| {}), &[&ca.der])
     };
-    for (case, change, expected) in [
-        (
-            "a leaf as issuer",
-            (|p| p.is_ca = IsCa::ExplicitNoCa) as fn(&mut rcgen::CertificateParams),
-            R::IssuerNotAuthority,
-        ),
-        ("no keyCertSign", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign], R::IssuerNotAuthority),
-        ("no key usage", |p| p.key_usages = vec![], R::IssuerNotAuthority),
-        ("expired", |p| p.not_after = at(-1), R::IssuerExpired),
-        ("not yet valid", |p| p.not_before = at(1), R::IssuerNotYetValid),
-        (
+    let cases = [
+        Bad("a leaf as issuer", |p| p.is_ca = IsCa::ExplicitNoCa, R::IssuerNotAuthority),
+        Bad("no keyCertSign", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign], R::IssuerNotAuthority),
+        Bad("no key usage", |p| p.key_usages = vec![], R::IssuerNotAuthority),
+        Bad("expired", |p| p.not_after = at(-1), R::IssuerExpired),
+        Bad("not yet valid", |p| p.not_before = at(1), R::IssuerNotYetValid),
+        Bad(
             "unknown critical",
             |p| p.custom_extensions = vec![extension(&[1, 2, 3], &[5, 0], true)],
             R::CertificateCriticalExtension,
         ),
-        (
+        Bad(
             "another purpose",
             |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
             R::CertificatePurpose,
         ),
-        (
+        Bad(
             "names that are not allowed",
             |p| {
                 let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
@@ -131,7 +131,8 @@ fn issuers_that_may_not_issue() {
             },
             R::CertificateConstraint,
         ),
-    ] {
+    ];
+    for Bad(case, change, expected) in cases {
         refused(case, below(change), expected);
     }
     assert!(below(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]).is_ok());
@@ -149,23 +150,24 @@ fn issuers_that_may_not_issue() {
 
 #[test]
 fn anchors_that_are_none() {
-    let under = |change: fn(&mut rcgen::CertificateParams)| {
+    let under = |change: fn(&mut CertificateParams)| {
         let world = World::under(Ca::root(change));
         unrevoked(&world.root, &world.leaf, &[&world.issuing.der])
     };
-    for (case, change, expected) in [
-        ("expired", (|p| p.not_after = at(-1)) as fn(&mut rcgen::CertificateParams), R::IssuerExpired),
-        ("not yet valid", |p| p.not_before = at(1), R::IssuerNotYetValid),
-        ("not a CA", |p| p.is_ca = IsCa::ExplicitNoCa, R::IssuerNotAuthority),
-        ("no basic constraints", |p| p.is_ca = IsCa::NoCa, R::IssuerNotAuthority),
-        ("no keyCertSign", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign], R::IssuerNotAuthority),
-        ("path length", |p| p.is_ca = path_length(0), R::CertificateConstraint),
-        (
+    let cases = [
+        Bad("expired", |p| p.not_after = at(-1), R::IssuerExpired),
+        Bad("not yet valid", |p| p.not_before = at(1), R::IssuerNotYetValid),
+        Bad("not a CA", |p| p.is_ca = IsCa::ExplicitNoCa, R::IssuerNotAuthority),
+        Bad("no basic constraints", |p| p.is_ca = IsCa::NoCa, R::IssuerNotAuthority),
+        Bad("no keyCertSign", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign], R::IssuerNotAuthority),
+        Bad("path length", |p| p.is_ca = path_length(0), R::CertificateConstraint),
+        Bad(
             "unknown critical",
             |p| p.custom_extensions = vec![extension(&[1, 2, 3], &[5, 0], true)],
             R::CertificateCriticalExtension,
         ),
-    ] {
+    ];
+    for Bad(case, change, expected) in cases {
         refused(case, under(change), expected);
     }
     // Old roots have no key usage extension.

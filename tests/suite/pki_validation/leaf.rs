@@ -196,7 +196,7 @@ fn a_pem_file_holds_what_was_asked_for_and_nothing_else() {
         assert_eq!(error.code(), R::CertificateMalformed, "{case}: {error}");
     }
     assert_eq!(pem::crl(cert.as_bytes()).unwrap_err().code(), R::CrlMalformed);
-    assert_eq!(pem::crl(crl[..crl.len() / 2].as_bytes()).unwrap_err().code(), R::CrlMalformed);
+    assert_eq!(pem::crl(&crl.as_bytes()[..crl.len() / 2]).unwrap_err().code(), R::CrlMalformed);
 }
 
 pub(super) fn rcgen_pem(label: &str, der: &[u8]) -> String {
