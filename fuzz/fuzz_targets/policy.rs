@@ -14,7 +14,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             return assert!(errors.iter().all(|error| error.to_string().starts_with("policy.toml:")));
         }
     };
-    let Ok(topic) = Topic::parse("org.fedoraproject.prod.bodhi.update.comment", &Limits::STANDARD) else { return };
+    let Ok(topic) = Topic::parse("org.fedoraproject.prod.bodhi.update.comment", &Limits::STANDARD) else {
+        return;
+    };
     let Ok(signer) = "spiffe://fedoraproject.org/prod/bodhi/app01".parse::<Identity>() else { return };
     let explanation = policy.explain(&topic, &signer, Timestamp::EPOCH);
     let by_a_rule = explanation.decision.is_ok_and(|grant| grant.rule().is_some());
