@@ -36,8 +36,10 @@ pub struct ServiceProfile {
     pub lifetime: Duration,
     /// The longest life that a request may ask for.
     pub max_lifetime: Duration,
-    /// The kinds of key that are allowed, never empty; the first is the default.
-    key_kinds: Vec<KeyKind>,
+    /// The kind of key that is made unless the request says otherwise.
+    pub default_key_kind: KeyKind,
+    /// The kinds of key that are allowed, the default among them.
+    pub key_kinds: Vec<KeyKind>,
 }
 
 /// The three profiles of a hierarchy.
@@ -156,16 +158,11 @@ impl ServiceProfile {
         let lifetime = days(&lines, "days", &table.days, *table.max_days.get_ref())?;
         let kinds = table.key_kinds.get_ref().iter().map(|kind| key_kind(&lines, kind));
         let key_kinds = kinds.collect::<Result<Vec<_>, _>>()?;
-        if key_kinds.is_empty() {
+        let Some(default_key_kind) = key_kinds.first().copied() else {
             let at = lines.position(table.key_kinds.span().start);
             return Err(ProfileError::KeyKind { at, found: "`key_kinds` is empty".to_owned() });
-        }
-        Ok(Self { lifetime, max_lifetime, key_kinds })
-    }
-
-    /// The kinds of key that are allowed; the first is the default.
-    pub fn key_kinds(&self) -> &[KeyKind] {
-        &self.key_kinds
+        };
+        Ok(Self { lifetime, max_lifetime, default_key_kind, key_kinds })
     }
 }
 
@@ -207,7 +204,7 @@ mod tests {
         let lives = [profiles.root, profiles.issuing].map(|p| (days(p.lifetime), days(p.crl_lifetime)));
         assert_eq!(lives, [(3650, 180), (730, 7)]);
         assert_eq!(days(profiles.service.lifetime), 90);
-        assert_eq!(profiles.service.key_kinds(), [KeyKind::P256, KeyKind::Ed25519]);
+        assert_eq!(profiles.service.key_kinds, [KeyKind::P256, KeyKind::Ed25519]);
     }
 
     #[test]

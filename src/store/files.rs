@@ -167,7 +167,8 @@ pub(crate) fn sync_dir(directory: &Path) -> Result<(), FileError> {
     File::open(directory).and_then(|d| d.sync_all()).map_err(at(directory, "syncing the directory"))
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The directory of a file.
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

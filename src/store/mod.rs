@@ -1,5 +1,7 @@
-//! What is kept on disk, and read from it.
+//! What is kept on disk, and read from it: the authority's directory, the services' credentials, trust, freshness.
 
+pub mod authority;
+pub mod credentials;
 pub mod files;
 pub mod freshness;
 pub mod policy;

@@ -250,6 +250,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// Its certificate in PEM.
+    pub fn to_pem(&self) -> String {
+        key::pem_block(pem::CERTIFICATE, self.certificate.der()).to_string()
+    }
+
     /// Its certificate and those above it, the root last.
     pub fn chain(&self) -> Vec<Certificate> {
         let mut chain = vec![self.certificate.clone()];

@@ -1,0 +1,117 @@
+//! `fedmsg ca crl`
+
+use super::{CliError, Outcome, Output, Place};
+use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level, WrittenCrl};
+use crate::time::{Clock, SystemClock, Timestamp};
+use serde_json::json;
+use std::path::Path;
+
+/// The most days that a list may live: one that lives longer is no revocation.
+const MAX_DAYS: i64 = 366;
+
+/// Write every revocation list anew, with new dates.
+///
+/// To be run well before the next update that a list names: two thirds of its life are a good time. The root's list needs
+/// the root's key; without it, the list that is there stays, as long as it is good.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many days the issuing authority's list is to live. [default: 7, by the profile]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
+    days: Option<u32>,
+    /// How many days the root's list is to live. [default: 180, by the profile]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
+    root_days: Option<u32>,
+}
+
+pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
+    let mut store = place.open()?;
+    let now = SystemClock.now();
+    let mut failed = None;
+    for level in store.levels() {
+        // The list of a single authority is the one that is renewed from week to week.
+        let days = match level {
+            Level::Root if store.issues() == Level::Issuing => args.root_days,
+            Level::Root => args.days.or(args.root_days),
+            Level::Issuing => args.days,
+        };
+        match store.rewrite_crl(level, days, now) {
+            Ok(list) => show(&list, true, out)?,
+            Err(AuthorityStoreError::KeyAway { level: Level::Root, path }) => {
+                failed = keep(&store, &path, now, place, out)?;
+            }
+            Err(error) => return Err(place.explain(error)),
+        }
+    }
+    failed.map_or(Ok(Outcome::Yes), Err)
+}
+
+/// Without the root's key: the list that is there stays, and it is an error only if it is stale or cannot be read.
+fn keep(
+    store: &AuthorityStore,
+    key: &Path,
+    now: Timestamp,
+    place: &Place,
+    out: &mut Output,
+) -> Result<Option<CliError>, CliError> {
+    let path = store.crl_path(Level::Root);
+    let away = AuthorityStoreError::KeyAway { level: Level::Root, path: key.to_owned() };
+    let crl = match store.read_crl(Level::Root) {
+        Ok(crl) => crl,
+        Err(error) => {
+            let why = CliError::new(format_args!("{error}, and cannot be written anew: {away}"));
+            return Ok(Some(why.hint(bring_back(key, place))));
+        }
+    };
+    let until = crl.next_update();
+    if now >= until {
+        let shown = path.display();
+        let why =
+            CliError::new(format_args!("{shown} is stale since {until}, and cannot be written anew: {away}"));
+        return Ok(Some(why.hint(bring_back(key, place))));
+    }
+    let list = WrittenCrl {
+        level: Level::Root,
+        number: u64::from_str_radix(&crl.number_hex(), 16).unwrap_or(u64::MAX),
+        entries: crl.len(),
+        this_update: crl.this_update(),
+        next_update: until,
+        path,
+    };
+    show(&list, false, out)?;
+    out.say(format_args!("{} stays as it is: {away}", list.path.display()));
+    let life = until.seconds_since(crl.this_update());
+    if now.seconds_since(crl.this_update()) > life / 3 * 2 {
+        out.warn(format_args!("{} runs out at {until}", list.path.display()));
+        out.hint(bring_back(key, place));
+    }
+    Ok(None)
+}
+
+fn bring_back(key: &Path, place: &Place) -> String {
+    format!(
+        "bring the root's key back to {}, run {}, and take it away again",
+        key.display(),
+        place.command("ca crl")
+    )
+}
+
+fn show(list: &WrittenCrl, written: bool, out: &mut Output) -> Result<(), CliError> {
+    if out.is_json() {
+        out.object(&json!({
+            "authority": list.level.as_str(),
+            "crl": list.path,
+            "crl_number": list.number,
+            "revoked": list.entries,
+            "this_update": list.this_update.to_string(),
+            "next_update": list.next_update.to_string(),
+            "written": written,
+        }))?;
+        return Ok(());
+    }
+    let (path, number, entries) = (list.path.display(), list.number, list.entries);
+    let word = if written { "written" } else { "kept" };
+    Ok(out.line(format_args!(
+        "{path}  {word}, number {number}, {entries} revoked, next update {}",
+        list.next_update
+    ))?)
+}

@@ -1,0 +1,62 @@
+//! `fedmsg ca init`
+
+use super::{CliError, Outcome, Output, Place};
+use crate::cli::output::STRONG;
+use crate::store::authority::{AuthorityStore, Level};
+use crate::time::{Clock, SystemClock};
+use serde_json::{Map, Value, json};
+
+/// Make an authority: a root, and an issuing authority that works while the root's key is away.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The trust domain: the first part of every identity, spiffe://DOMAIN/ENV/SERVICE/HOST.
+    #[arg(long, value_name = "DOMAIN", default_value = "dev.example")]
+    trust_domain: String,
+    /// One authority that does everything, its key in daily use: a toy.
+    #[arg(long)]
+    single: bool,
+}
+
+pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
+    let (directory, profiles, now) = (place.directory(), place.profiles()?, SystemClock.now());
+    let store = AuthorityStore::create(&directory, &args.trust_domain, args.single, profiles, now)
+        .map_err(|error| place.explain(error))?;
+
+    let mut object = Map::new();
+    object.insert("authority".to_owned(), json!(directory));
+    object.insert("trust_domain".to_owned(), json!(store.trust_domain()));
+    for level in store.levels() {
+        let Some(certificate) = store.certificate(level) else { continue };
+        let (path, crl, key) = (store.certificate_path(level), store.crl_path(level), store.key_path(level));
+        if !out.is_json() {
+            let (subject, until) = (certificate.subject(), certificate.not_after());
+            out.line(format_args!("{STRONG}{level}{STRONG:#}  {subject}, until {until}"))?;
+            out.line(format_args!("  {}  {}  {}", path.display(), crl.display(), key.display()))?;
+        }
+        let described: Value = json!({
+            "subject": certificate.subject(),
+            "serial": certificate.serial_hex(),
+            "sha256": certificate.sha256_hex(),
+            "not_before": certificate.not_before().to_string(),
+            "not_after": certificate.not_after().to_string(),
+            "certificate": path, "crl": crl, "key": key,
+        });
+        object.insert(level.to_string(), described);
+    }
+    if out.is_json() {
+        out.object(&object)?;
+    }
+    if store.issues() == Level::Issuing {
+        let key = store.key_path(Level::Root);
+        out.say(format_args!(
+            "move {} to a safe place that is offline: daily work does not need it",
+            key.display()
+        ));
+    } else {
+        out.say(
+            "a single authority is for trying things out: who takes its key can issue anything, for ever",
+        );
+    }
+    out.hint(place.command("ca issue SERVICE --host HOST"));
+    Ok(Outcome::Yes)
+}

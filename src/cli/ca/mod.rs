@@ -1,0 +1,167 @@
+//! `fedmsg ca`: the authority of a directory.
+
+mod crl;
+mod init;
+mod issue;
+mod list;
+mod revoke;
+
+use super::output::Output;
+use super::{CliError, Global, Outcome};
+use crate::pki::profile::Profiles;
+use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level};
+use crate::store::files;
+use std::path::{Path, PathBuf};
+
+/// Run the certificate authority: make it, issue, revoke, list.
+///
+/// The authority is in DIR/pki, where DIR is what --config says, and otherwise the current directory.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Init(init::Args),
+    Issue(issue::Args),
+    Revoke(revoke::Args),
+    Crl(crl::Args),
+    List(list::Args),
+}
+
+pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let place = Place::new(global);
+    match args.command {
+        Command::Init(args) => init::run(args, &place, out),
+        Command::Issue(args) => issue::run(args, &place, out),
+        Command::Revoke(args) => revoke::run(&args, &place, out),
+        Command::Crl(args) => crl::run(&args, &place, out),
+        Command::List(args) => list::run(&args, &place, out),
+    }
+}
+
+/// Where the authority is, and how to name that place in a command.
+struct Place {
+    base: PathBuf,
+    /// ` --config DIR`, or nothing.
+    flag: String,
+}
+
+impl Place {
+    fn new(global: &Global) -> Self {
+        match &global.config {
+            Some(base) => Self { base: base.clone(), flag: format!(" --config {}", base.display()) },
+            None => Self { base: PathBuf::from("."), flag: String::new() },
+        }
+    }
+
+    /// `pki`, as short as it can be written.
+    fn directory(&self) -> PathBuf {
+        if self.flag.is_empty() { PathBuf::from("pki") } else { self.base.join("pki") }
+    }
+
+    /// The profiles: those in `certs` where there are such files, the built-in ones otherwise.
+    fn profiles(&self) -> Result<Profiles, CliError> {
+        let mut unreadable = None;
+        let profiles = Profiles::parse(|name| {
+            let path = self.base.join("certs").join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Some((path.display().to_string(), text)),
+                Err(error) => {
+                    if error.kind() != std::io::ErrorKind::NotFound {
+                        unreadable = Some(format!("{}: {error}", path.display()));
+                    }
+                    None
+                }
+            }
+        })?;
+        unreadable.map_or(Ok(profiles), |message| Err(CliError::new(message)))
+    }
+
+    fn open(&self) -> Result<AuthorityStore, CliError> {
+        let profiles = self.profiles()?;
+        AuthorityStore::open(&self.directory(), profiles).map_err(|error| self.explain(error))
+    }
+
+    /// A command of ours, for a hint.
+    fn command(&self, command: &str) -> String {
+        format!("fedmsg {command}{}", self.flag)
+    }
+
+    /// The error, and the command that mends it.
+    fn explain(&self, error: AuthorityStoreError) -> CliError {
+        use AuthorityStoreError as E;
+        let hint = match &error {
+            E::Ambiguous { .. } | E::NotIssued { .. } => {
+                Some(format!("{} names everything that was issued", self.command("ca list")))
+            }
+            E::Exists { .. } => {
+                Some("choose another directory with --config, or move this one away".to_owned())
+            }
+            E::File(cause) => cause.hint(),
+            E::IssuerRevoked { .. } => Some(format!(
+                "move {} away, make a new authority with {}, and issue anew",
+                self.directory().display(),
+                self.command("ca init")
+            )),
+            E::KeyAway { level: Level::Root, path } => Some(format!(
+                "bring the root's key back to {} for this, and take it away again",
+                path.display()
+            )),
+            E::Missing { .. } => Some(self.command("ca init")),
+            E::Occupied { replaceable: true, .. } => {
+                Some("--replace writes a new certificate and key in their place".to_owned())
+            }
+            E::Occupied { replaceable: false, .. } => {
+                Some("--out DIR writes the certificate and key to another directory".to_owned())
+            }
+            E::Authority(_)
+            | E::Index { .. }
+            | E::Key { .. }
+            | E::KeyAway { level: Level::Issuing, .. }
+            | E::KeyKind { .. }
+            | E::Lifetime { .. }
+            | E::Lock { .. }
+            | E::Pem { .. }
+            | E::Profile(_)
+            | E::Schema { .. } => None,
+        };
+        let shown = CliError::from(error);
+        hint.into_iter().fold(shown, CliError::hint)
+    }
+}
+
+/// Says so, if the file of an authority's list is missing or stale or nearly so. Everything is refused under a stale list.
+fn warn_of_stale_lists(store: &AuthorityStore, place: &Place, now: crate::time::Timestamp, out: &mut Output) {
+    for level in store.levels() {
+        let path = store.crl_path(level);
+        let fault = match store.read_crl(level) {
+            Err(error) => Some(error.to_string()),
+            Ok(crl) => {
+                let life = crl.next_update().seconds_since(crl.this_update());
+                let age = now.seconds_since(crl.this_update());
+                let (shown, until) = (path.display(), crl.next_update());
+                if now >= until {
+                    Some(format!(
+                        "{shown} is stale since {until}: every message is refused until it is renewed"
+                    ))
+                } else if age > life / 3 * 2 {
+                    Some(format!("{shown} runs out at {until}"))
+                } else {
+                    None
+                }
+            }
+        };
+        if let Some(fault) = fault {
+            out.warn(fault);
+            out.hint(place.command("ca crl"));
+        }
+    }
+}
+
+/// Reads a file, for an argument that names one.
+fn read_argument(path: &Path) -> Result<Vec<u8>, CliError> {
+    Ok(files::read(path)?)
+}

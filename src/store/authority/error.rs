@@ -1,0 +1,137 @@
+//! What can go wrong in an authority's directory.
+
+use super::index::Level;
+use crate::pki::authority::{AuthorityError, RevocationReason};
+use crate::pki::key::{KeyKind, PrivateKeyError};
+use crate::pki::pem::PemError;
+use crate::pki::profile::ProfileError;
+use crate::store::files::FileError;
+use crate::time::Timestamp;
+use std::io;
+use std::path::PathBuf;
+
+/// Why an authority's directory could not be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityStoreError {
+    /// What was named is several services' (`a-b-c` is `a` on `b-c`, and `a-b` on `c`).
+    #[error("`{name}` is the name of {}", found.join(" and of "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The identities that have it.
+        found: Vec<String>,
+    },
+    /// Issuing failed.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// There is an authority, or something else, where one was to be made.
+    #[error("{} is there already, and nothing in it was touched", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The index cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What SQLite says.
+        cause: rusqlite::Error,
+    },
+    /// The authority's certificate was revoked: what it issued would be refused.
+    #[error("the {level} authority was revoked at {at} ({reason}), and can issue nothing")]
+    IssuerRevoked {
+        /// Which authority.
+        level: Level,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// A private key cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        cause: PrivateKeyError,
+    },
+    /// The private key of an authority is not here.
+    #[error("the key of the {level} authority is not at {}", path.display())]
+    KeyAway {
+        /// Whose key.
+        level: Level,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A kind of key that the profile does not allow.
+    #[error("a service's key may not be {found}, the profile allows {expected}")]
+    KeyKind {
+        /// What was asked for.
+        found: KeyKind,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A longer life than the profile allows, or none.
+    #[error("{found} days were asked for, the profile allows 1 to {most}")]
+    Lifetime {
+        /// What was asked for, in days.
+        found: u64,
+        /// The most that is allowed, in days.
+        most: u64,
+    },
+    /// There is no authority here.
+    #[error("there is no authority at {}", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The certificate is none of this authority's.
+    #[error("this authority has issued nothing that is `{found}`")]
+    NotIssued {
+        /// What was asked for.
+        found: String,
+    },
+    /// The files of a service are there.
+    #[error("{} is there already: {detail}", path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        detail: String,
+        /// Whether it may be replaced by what was asked for.
+        replaceable: bool,
+    },
+    /// A file is not the PEM that it should be.
+    #[error("{}: {cause}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: PemError,
+    },
+    /// A profile cannot be read.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The index is of another version.
+    #[error("{}: the index is of version {found}, expected {expected}", path.display())]
+    Schema {
+        /// The index.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version that is known here.
+        expected: i64,
+    },
+    /// The lock cannot be taken.
+    #[error("{}: locking: {cause}", path.display())]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}

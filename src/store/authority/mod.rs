@@ -1,0 +1,620 @@
+//! An authority in a directory: its keys, certificates and lists, and the index of all that it issued.
+//!
+//! ```text
+//! pki/                     0700
+//!   root.crt  root.crl             for everybody: the trust anchor, and what it revoked
+//!   issuing.crt  issuing.crl       for everybody: what issues from day to day, and what that revoked
+//!   issuing.key            0600
+//!   offline/root.key       0600    to be moved away
+//!   services/              0700    SERVICE-HOST.crt and SERVICE-HOST.key (0600)
+//!   authority.sqlite               the index
+//!   authority.lock                 held while anything is written
+//! ```
+//!
+//! A single authority (a toy) has `root.key` beside `root.crt`, and nothing that is called issuing.
+//!
+//! The order of writing makes a crash harmless. A certificate is in the index before it is in a file; a revocation is in the
+//! index before the list is written, and the next list has it in any case; a file is old or new, never half.
+
+mod error;
+mod index;
+
+pub use error::AuthorityStoreError;
+pub use index::{Entry, Level, State};
+
+use super::credentials;
+use super::files::{self, FileError, at};
+use crate::identity::{Identity, SpiffeId};
+use crate::pki::authority::{Authority, AuthorityError, Issued, IssuedCrl, RevocationReason};
+use crate::pki::certificate::{Certificate, IdentityRule};
+use crate::pki::chain::{ChainError, Purpose, RevocationPolicy, TrustStore, ValidatedLeaf};
+use crate::pki::crl::Crl;
+use crate::pki::key::{KeyKind, PrivateKey};
+use crate::pki::pem;
+use crate::pki::profile::Profiles;
+use crate::pki::serial::Serial;
+use crate::time::Timestamp;
+use index::Index;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const INDEX: &str = "authority.sqlite";
+const LOCK: &str = "authority.lock";
+const SERVICES: &str = "services";
+const OFFLINE: &str = "offline";
+
+/// An authority's directory.
+#[derive(Debug)]
+pub struct AuthorityStore {
+    directory: PathBuf,
+    index: Index,
+    trust_domain: String,
+    profiles: Profiles,
+    root: Certificate,
+    issuing: Option<Certificate>,
+}
+
+/// What to issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// The environment: `dev`, `stg`, `prod`.
+    pub env: String,
+    /// The service.
+    pub service: String,
+    /// The host.
+    pub host: String,
+    /// How many days it is to live; the profile says otherwise.
+    pub days: Option<u32>,
+    /// The kind of its key; the profile says otherwise.
+    pub key_kind: Option<KeyKind>,
+    /// Where its files go; `services` otherwise.
+    pub directory: Option<PathBuf>,
+    /// Whether files of the same identity that are still good may be replaced.
+    pub replace: bool,
+}
+
+/// What was issued, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedService {
+    /// The certificate.
+    pub issued: Issued,
+    /// Its serial number.
+    pub serial: Serial,
+    /// The certificate's file, its issuers in it.
+    pub certificate_path: PathBuf,
+    /// The key's file.
+    pub key_path: PathBuf,
+    /// The kind of its key.
+    pub key_kind: KeyKind,
+    /// Whether its life was cut short by its issuer's.
+    pub is_cut: bool,
+    /// The certificate that was replaced, if it is still good.
+    pub replaced: Option<Serial>,
+}
+
+/// What to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The certificate in a file.
+    Certificate(Vec<u8>),
+    /// Every certificate of `SERVICE-HOST` that is not expired.
+    Name(String),
+    /// One serial number.
+    Serial(Serial),
+}
+
+/// A revocation, and what the validation code says of the certificate since.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The certificate, as the index has it now.
+    pub entry: Entry,
+    /// Whether it had been revoked before.
+    pub was_revoked: bool,
+    /// The list that names it.
+    pub list: WrittenCrl,
+    /// What a consumer who has the files of this directory now says.
+    pub verdict: Result<ValidatedLeaf, ChainError>,
+}
+
+/// A revocation list that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenCrl {
+    /// Who signed it.
+    pub level: Level,
+    /// Its file.
+    pub path: PathBuf,
+    /// Its CRLNumber.
+    pub number: u64,
+    /// How many certificates it names.
+    pub entries: usize,
+    /// When it was issued.
+    pub this_update: Timestamp,
+    /// When the next one is due.
+    pub next_update: Timestamp,
+}
+
+impl AuthorityStore {
+    /// Makes an authority in `directory`: a root whose key is kept apart and an issuing intermediate, or with `single` a
+    /// root that issues. All of it appears at once, under its name, or not at all.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Exists`] if `directory` exists and is not empty; and whatever making it meets.
+    pub fn create(
+        directory: &Path,
+        trust_domain: &str,
+        single: bool,
+        profiles: Profiles,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityStoreError> {
+        let exists = || AuthorityStoreError::Exists { path: directory.to_owned() };
+        if is_occupied(directory)? {
+            return Err(exists());
+        }
+        let parent = files::directory_of(directory);
+        fs::create_dir_all(parent).map_err(at(parent, "making the directory"))?;
+        // Removed again if anything below fails.
+        let beside = tempfile::Builder::new()
+            .prefix(".new-pki-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(at(parent, "making a directory"))?;
+        build(beside.path(), trust_domain, single, &profiles, now)?;
+        match fs::rename(beside.path(), directory) {
+            Ok(()) => drop(beside.keep()),
+            // Somebody was faster.
+            Err(_) if is_occupied(directory)? => return Err(exists()),
+            Err(error) => return Err(at(directory, "renaming")(error).into()),
+        }
+        files::sync_dir(parent)?;
+        Self::open(directory, profiles)
+    }
+
+    /// Opens the authority in `directory`.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Missing`] if there is none; [`FileError::TooOpen`] if others may enter the directory.
+    pub fn open(directory: &Path, profiles: Profiles) -> Result<Self, AuthorityStoreError> {
+        let missing = || AuthorityStoreError::Missing { path: directory.to_owned() };
+        let path = directory.join(INDEX);
+        if !path.exists() {
+            return Err(missing());
+        }
+        files::check_private_dir(directory)?;
+        let index = Index::open(&path)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            trust_domain: index.trust_domain()?,
+            root: index.authority(Level::Root)?.ok_or_else(missing)?,
+            issuing: index.authority(Level::Issuing)?,
+            index,
+            profiles,
+        })
+    }
+
+    /// Issues a certificate and a key to a service, and writes both.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Occupied`] if there are files that this may not replace; [`AuthorityStoreError::Lifetime`],
+    /// [`AuthorityStoreError::KeyKind`] if the profile does not allow it; and whatever issuing and writing meet.
+    pub fn issue(
+        &mut self,
+        request: &IssueRequest,
+        now: Timestamp,
+    ) -> Result<IssuedService, AuthorityStoreError> {
+        let lifetime = self.lifetime(request.days)?;
+        let key_kind = self.key_kind(request.key_kind)?;
+        let identity = SpiffeId::new(&self.trust_domain, &request.env, &request.service, &request.host)
+            .map_err(AuthorityError::from)?;
+        let _lock = self.lock()?;
+        let level = self.issues();
+        self.check_not_revoked(level)?;
+        let authority = self.signer(level, now)?;
+        let directory = request.directory.clone().unwrap_or_else(|| self.services());
+        if request.directory.is_none() {
+            files::create_private_dir(&directory)?;
+        }
+        let (certificate_path, key_path) =
+            credentials::paths(&directory, identity.service(), identity.host());
+        let replaced = self.check_free(&certificate_path, &key_path, &identity, request.replace, now)?;
+
+        let key = PrivateKey::generate(key_kind).map_err(AuthorityError::from)?;
+        let issued = authority.issue(&identity, key.public_spki(), lifetime, now)?;
+        let certificate = issued.certificate();
+        let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
+        let is_cut = certificate.not_after() < now.plus(lifetime);
+        self.index.add(level, certificate, Some(&identity), now)?;
+        files::write_private(&key_path, key.to_pem().as_bytes())?;
+        files::write(&certificate_path, issued.to_pem(&authority.chain()).as_bytes())?;
+        Ok(IssuedService { serial, issued, certificate_path, key_path, key_kind, is_cut, replaced })
+    }
+
+    /// Revokes, writes the lists that now say so, and asks the validation code, with the files as they then are, what it
+    /// makes of each certificate. A certificate that was revoked before keeps its date and reason, and is checked again.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::NotIssued`] if the index does not have it; [`AuthorityStoreError::Ambiguous`] if a name is two
+    /// services'; [`AuthorityStoreError::KeyAway`] if the list's signer has no key here.
+    pub fn revoke(
+        &mut self,
+        target: &Target,
+        reason: RevocationReason,
+        now: Timestamp,
+    ) -> Result<Vec<Revocation>, AuthorityStoreError> {
+        let _lock = self.lock()?;
+        let entries = self.find(target, now)?;
+        let mut levels: Vec<Level> = entries.iter().map(|entry| entry.issuer).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        // Before anything is marked: a revocation that no list can carry would look done.
+        let mut signers = Vec::new();
+        for level in levels {
+            signers.push((level, self.signer(level, now)?));
+        }
+        self.index.revoke(&entries, now, reason)?;
+        let mut lists = Vec::new();
+        for (level, signer) in &signers {
+            lists.push(self.write_crl(*level, signer, None, now)?);
+        }
+        let store = self.trust_store()?;
+        let mut revocations = Vec::new();
+        for before in entries {
+            let found = self.index.by_serial(&before.serial)?;
+            let entry = found.into_iter().find(|entry| entry.issuer == before.issuer);
+            let list = lists.iter().find(|list| list.level == before.issuer);
+            let (Some(entry), Some(list)) = (entry, list) else {
+                return Err(AuthorityStoreError::NotIssued { found: before.serial.to_string() });
+            };
+            let verdict = self.verdict(&store, &entry, now)?;
+            let (was_revoked, list) = (before.revocation.is_some(), list.clone());
+            revocations.push(Revocation { entry, was_revoked, list, verdict });
+        }
+        Ok(revocations)
+    }
+
+    /// Writes the list of one authority with new dates, `days` from now or as the profile says.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::KeyAway`] if its key is not here; and whatever signing and writing meet.
+    pub fn rewrite_crl(
+        &mut self,
+        level: Level,
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Result<WrittenCrl, AuthorityStoreError> {
+        let _lock = self.lock()?;
+        let signer = self.signer(level, now)?;
+        let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        self.write_crl(level, &signer, lifetime, now)
+    }
+
+    /// The list of one authority, as its file has it.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Pem`] or [`AuthorityStoreError::File`].
+    pub fn read_crl(&self, level: Level) -> Result<Crl, AuthorityStoreError> {
+        let path = self.crl_path(level);
+        pem::crl(&files::read(&path)?).map_err(|cause| AuthorityStoreError::Pem { path, cause })
+    }
+
+    /// Everything that was ever issued, in the order of issuing.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Index`].
+    pub fn entries(&self) -> Result<Vec<Entry>, AuthorityStoreError> {
+        self.index.entries()
+    }
+
+    /// What a consumer has who was given the public files of this directory: read from the files, not from the index.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError`], if one cannot be read or cannot be trusted.
+    pub fn trust_store(&self) -> Result<TrustStore, AuthorityStoreError> {
+        let mut builder = TrustStore::builder(RevocationPolicy::Required);
+        for level in self.levels() {
+            let (path, label) = (self.certificate_path(level), format!("{level}.crt"));
+            let certificate = pem::certificate(&files::read(&path)?)
+                .map_err(|cause| AuthorityStoreError::Pem { path, cause })?;
+            builder = match level {
+                Level::Root => builder.anchor(label, certificate, IdentityRule::SpiffeUri),
+                Level::Issuing => builder.intermediate(label, certificate),
+            }
+            .map_err(AuthorityError::from)?;
+            builder =
+                builder.crl(format!("{level}.crl"), self.read_crl(level)?).map_err(AuthorityError::from)?;
+        }
+        Ok(builder.build().map_err(AuthorityError::from)?)
+    }
+
+    /// The authorities that there are, the root first.
+    pub fn levels(&self) -> Vec<Level> {
+        if self.issuing.is_some() { vec![Level::Root, Level::Issuing] } else { vec![Level::Root] }
+    }
+
+    /// Which of them issues to services.
+    pub fn issues(&self) -> Level {
+        if self.issuing.is_some() { Level::Issuing } else { Level::Root }
+    }
+
+    /// An authority's certificate, if there is such an authority.
+    pub fn certificate(&self, level: Level) -> Option<&Certificate> {
+        match level {
+            Level::Root => Some(&self.root),
+            Level::Issuing => self.issuing.as_ref(),
+        }
+    }
+
+    /// The trust domain of every identity that it issues.
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the services' credentials are.
+    pub fn services(&self) -> PathBuf {
+        self.directory.join(SERVICES)
+    }
+
+    /// An authority's certificate file.
+    pub fn certificate_path(&self, level: Level) -> PathBuf {
+        self.directory.join(format!("{level}.crt"))
+    }
+
+    /// An authority's revocation list file.
+    pub fn crl_path(&self, level: Level) -> PathBuf {
+        self.directory.join(format!("{level}.crl"))
+    }
+
+    /// An authority's key file, whether or not it is there.
+    pub fn key_path(&self, level: Level) -> PathBuf {
+        key_path(&self.directory, level, self.issuing.is_none())
+    }
+
+    /// Held until it is dropped: one writer at a time, whatever the process.
+    fn lock(&self) -> Result<File, AuthorityStoreError> {
+        let path = self.directory.join(LOCK);
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| file.lock().map(|()| file))
+            .map_err(|cause| AuthorityStoreError::Lock { path, cause })
+    }
+
+    fn signer(&self, level: Level, now: Timestamp) -> Result<Authority, AuthorityStoreError> {
+        let path = self.key_path(level);
+        let (certificate, above) = match (level, &self.issuing) {
+            (Level::Issuing, Some(issuing)) => (issuing.clone(), vec![self.root.clone()]),
+            (Level::Root | Level::Issuing, _) => (self.root.clone(), Vec::new()),
+        };
+        let key = match files::read_private(&path) {
+            Ok(key) => key,
+            Err(error) if error.is_missing() => return Err(AuthorityStoreError::KeyAway { level, path }),
+            Err(error) => return Err(error.into()),
+        };
+        let key = PrivateKey::from_pem(&key).map_err(|cause| AuthorityStoreError::Key { path, cause })?;
+        Ok(Authority::load(certificate, above, Arc::new(key), now)?)
+    }
+
+    fn write_crl(
+        &self,
+        level: Level,
+        signer: &Authority,
+        lifetime: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<WrittenCrl, AuthorityStoreError> {
+        let usual = match level {
+            Level::Root => self.profiles.root.crl_lifetime,
+            Level::Issuing => self.profiles.issuing.crl_lifetime,
+        };
+        let path = self.crl_path(level);
+        let (number, list) = sign_crl(&self.index, level, signer, lifetime.unwrap_or(usual), now)?;
+        files::write(&path, list.to_pem().as_bytes())?;
+        let crl = list.crl();
+        let (this_update, next_update) = (crl.this_update(), crl.next_update());
+        Ok(WrittenCrl { level, path, number, entries: crl.len(), this_update, next_update })
+    }
+
+    fn find(&self, target: &Target, now: Timestamp) -> Result<Vec<Entry>, AuthorityStoreError> {
+        let (found, entries) = match target {
+            Target::Serial(serial) => (serial.to_string(), self.index.by_serial(serial)?),
+            Target::Certificate(der) => {
+                let certificate = Certificate::parse(der).map_err(AuthorityError::from)?;
+                let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
+                let mut entries = self.index.by_serial(&serial)?;
+                // Another authority may have given the same serial number.
+                entries.retain(|entry| entry.der == *der);
+                (format!("{} with serial number {serial}", certificate.subject()), entries)
+            }
+            Target::Name(name) => {
+                let mut entries = self.index.by_name(name)?;
+                // What has expired is refused anyway, unless nothing else has the name.
+                if entries.iter().any(|entry| now <= entry.not_after) {
+                    entries.retain(|entry| now <= entry.not_after);
+                }
+                (name.clone(), entries)
+            }
+        };
+        if entries.is_empty() {
+            return Err(AuthorityStoreError::NotIssued { found });
+        }
+        let mut identities: Vec<String> = entries
+            .iter()
+            .map(|entry| entry.identity.as_ref().map_or_else(|| entry.name.clone(), ToString::to_string))
+            .collect();
+        identities.sort();
+        identities.dedup();
+        if identities.len() > 1 {
+            return Err(AuthorityStoreError::Ambiguous { name: found, found: identities });
+        }
+        Ok(entries)
+    }
+
+    /// What a consumer says. An authority is judged by what it issues: a leaf that is made for the purpose.
+    fn verdict(
+        &self,
+        store: &TrustStore,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Result<Result<ValidatedLeaf, ChainError>, AuthorityStoreError> {
+        if entry.identity.is_some() {
+            return Ok(store.validate(&entry.der, &[], &Purpose::DocumentSigning, now));
+        }
+        let identity =
+            SpiffeId::new(&self.trust_domain, "dev", "probe", "probe").map_err(AuthorityError::from)?;
+        let key = PrivateKey::generate(KeyKind::P256).map_err(AuthorityError::from)?;
+        let probe = self.signer(Level::Issuing, now)?.issue(
+            &identity,
+            key.public_spki(),
+            Duration::from_secs(60),
+            now,
+        )?;
+        Ok(store.validate(probe.certificate().der(), &[], &Purpose::DocumentSigning, now))
+    }
+
+    fn lifetime(&self, days: Option<u32>) -> Result<Duration, AuthorityStoreError> {
+        let profile = &self.profiles.service;
+        let most = profile.max_lifetime.as_secs() / 86_400;
+        match days.map(u64::from) {
+            None => Ok(profile.lifetime),
+            Some(found) if (1..=most).contains(&found) => Ok(Duration::from_secs(found * 86_400)),
+            Some(found) => Err(AuthorityStoreError::Lifetime { found, most }),
+        }
+    }
+
+    fn key_kind(&self, wanted: Option<KeyKind>) -> Result<KeyKind, AuthorityStoreError> {
+        let allowed = &self.profiles.service.key_kinds;
+        match wanted {
+            None => Ok(self.profiles.service.default_key_kind),
+            Some(kind) if allowed.contains(&kind) => Ok(kind),
+            Some(found) => {
+                let expected = allowed.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
+                Err(AuthorityStoreError::KeyKind { found, expected })
+            }
+        }
+    }
+
+    /// Whether the files may be written. Gives the serial number of a certificate that is replaced while it is still good.
+    fn check_free(
+        &self,
+        certificate_path: &Path,
+        key_path: &Path,
+        identity: &SpiffeId,
+        replace: bool,
+        now: Timestamp,
+    ) -> Result<Option<Serial>, AuthorityStoreError> {
+        let occupied = |path: &Path, detail: String, replaceable| {
+            Err(AuthorityStoreError::Occupied { path: path.to_owned(), detail, replaceable })
+        };
+        let text = match files::read(certificate_path) {
+            Ok(text) => text,
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            Err(_) if replace || !key_path.exists() => return Ok(None),
+            Err(_) => return occupied(key_path, "a key without a certificate".to_owned(), true),
+        };
+        let Some(certificate) = pem::certificates(&text).ok().and_then(|chain| chain.into_iter().next())
+        else {
+            return occupied(certificate_path, "and is no certificate".to_owned(), false);
+        };
+        match certificate.identity(IdentityRule::SpiffeUri) {
+            Ok(Identity::Spiffe(found)) if found == *identity => {}
+            Ok(other) => return occupied(certificate_path, format!("a certificate of {other}"), false),
+            Err(fault) => return occupied(certificate_path, fault.to_string(), false),
+        }
+        let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
+        let entries = self.index.by_serial(&serial)?;
+        let entry = entries.iter().find(|entry| entry.der == certificate.der()[..]);
+        let is_over = entry.is_some_and(|entry| matches!(entry.state(now), State::Expired | State::Revoked));
+        match (is_over, replace) {
+            (true, _) => Ok(None),
+            (false, true) => Ok(entry.map(|_| serial)),
+            (false, false) => {
+                occupied(certificate_path, format!("valid until {}", certificate.not_after()), true)
+            }
+        }
+    }
+
+    /// An authority that was revoked issues nothing that anybody accepts.
+    fn check_not_revoked(&self, level: Level) -> Result<(), AuthorityStoreError> {
+        let Some(certificate) = self.certificate(level) else { return Ok(()) };
+        let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
+        let entries = self.index.by_serial(&serial)?;
+        match entries.iter().find(|e| e.der == certificate.der()[..]).and_then(|e| e.revocation) {
+            None => Ok(()),
+            Some((at, reason)) => Err(AuthorityStoreError::IssuerRevoked { level, at, reason }),
+        }
+    }
+}
+
+/// Everything of a new authority, in a directory that nobody sees yet.
+fn build(
+    directory: &Path,
+    trust_domain: &str,
+    single: bool,
+    profiles: &Profiles,
+    now: Timestamp,
+) -> Result<(), AuthorityStoreError> {
+    files::create_private_dir(&directory.join(SERVICES))?;
+    let index = Index::create(&directory.join(INDEX), trust_domain)?;
+    let write = |level: Level, authority: &Authority, key: &PrivateKey, crl_lifetime| {
+        let path = key_path(directory, level, single);
+        files::create_private_dir(files::directory_of(&path))?;
+        files::write_private(&path, key.to_pem().as_bytes())?;
+        let certificate = authority.certificate();
+        files::write(&directory.join(format!("{level}.crt")), authority.to_pem().as_bytes())?;
+        index.add_authority(level, certificate)?;
+        let (_, list) = sign_crl(&index, level, authority, crl_lifetime, now)?;
+        files::write(&directory.join(format!("{level}.crl")), list.to_pem().as_bytes())?;
+        Ok::<(), AuthorityStoreError>(())
+    };
+    let generate = |kind| PrivateKey::generate(kind).map(Arc::new).map_err(AuthorityError::from);
+
+    let root_key = generate(profiles.root.key_kind)?;
+    let below = u8::from(!single);
+    let root = Authority::new_root(trust_domain, &profiles.root, below, root_key.clone(), now)?;
+    write(Level::Root, &root, &root_key, profiles.root.crl_lifetime)?;
+    if !single {
+        let key = generate(profiles.issuing.key_kind)?;
+        let issuing = root.new_intermediate(trust_domain, &profiles.issuing, key.clone(), now)?;
+        index.add(Level::Root, issuing.certificate(), None, now)?;
+        write(Level::Issuing, &issuing, &key, profiles.issuing.crl_lifetime)?;
+    }
+    files::write_private(&directory.join(LOCK), b"")?;
+    Ok(())
+}
+
+fn sign_crl(
+    index: &Index,
+    level: Level,
+    signer: &Authority,
+    lifetime: Duration,
+    now: Timestamp,
+) -> Result<(u64, IssuedCrl), AuthorityStoreError> {
+    let number = index.next_crl_number(level)?;
+    Ok((number, signer.crl(number, &index.revoked(level)?, lifetime, now)?))
+}
+
+fn key_path(directory: &Path, level: Level, single: bool) -> PathBuf {
+    match (level, single) {
+        (Level::Root, false) => directory.join(OFFLINE).join("root.key"),
+        (Level::Root, true) => directory.join("root.key"),
+        (Level::Issuing, _) => directory.join("issuing.key"),
+    }
+}
+
+/// Whether there is something that is not an empty directory.
+fn is_occupied(directory: &Path) -> Result<bool, FileError> {
+    match fs::read_dir(directory) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+        Err(error) => Err(at(directory, "reading the directory")(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
