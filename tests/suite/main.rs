@@ -9,6 +9,7 @@
     reason = "a test says what failed by failing"
 )]
 
+mod authority;
 mod config_cli;
 mod layers;
 mod peers;

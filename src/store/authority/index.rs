@@ -237,7 +237,7 @@ impl Index {
 
     /// Everything, in the order of issuing.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, AuthorityStoreError> {
-        self.select("TRUE ORDER BY issued_at, name, serial", [])
+        self.select("TRUE ORDER BY issued_at, identity IS NOT NULL, name, serial", [])
     }
 
     pub(super) fn by_serial(&self, serial: &Serial) -> Result<Vec<Entry>, AuthorityStoreError> {

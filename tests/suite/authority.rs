@@ -1,0 +1,184 @@
+//! The authority's commands, and what OpenSSL makes of their output.
+
+use crate::support::{Child, Finished, fedmsg, run, temp_dir};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+fn ca(directory: &Path, args: &[&str]) -> Finished {
+    run(fedmsg().arg("--config").arg(directory).arg("ca").args(args))
+}
+
+fn objects(finished: &Finished) -> Vec<Value> {
+    finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn openssl(args: &[&str], files: &[&Path]) -> Finished {
+    run(Command::new("openssl").args(args).args(files))
+}
+
+/// OpenSSL's verdict, at its strictest, with all lists. Its file of trust and lists is made anew each time.
+fn openssl_accepts(directory: &Path, leaf: &Path) -> (bool, String) {
+    let pki = directory.join("pki");
+    let lists = directory.join("lists.pem");
+    let parts = ["root.crl", "issuing.crl"].map(|name| fs::read_to_string(pki.join(name)).unwrap());
+    fs::write(&lists, parts.concat()).unwrap();
+    let verdict = run(Command::new("openssl")
+        .args(["verify", "-x509_strict", "-crl_check_all", "-purpose", "any", "-CAfile"])
+        .arg(pki.join("root.crt"))
+        .arg("-CRLfile")
+        .arg(&lists)
+        .arg("-untrusted")
+        .arg(pki.join("issuing.crt"))
+        .arg(leaf));
+    (verdict.code == Some(0), verdict.stdout + &verdict.stderr)
+}
+
+#[test]
+fn from_init_to_a_refusal_that_openssl_shares() {
+    let temp = temp_dir();
+    let (dir, pki) = (temp.path(), temp.path().join("pki"));
+    let made = ca(dir, &["init", "--trust-domain", "a.example"]).expect_code(0);
+    assert!(made.stderr.contains("offline/root.key"), "{made:?}");
+    let again = ca(dir, &["init"]).expect_code(2);
+    assert!(again.stderr.contains("is there already") && again.stderr.contains("hint:"), "{again:?}");
+
+    for kind in ["p256", "ed25519"] {
+        let arguments =
+            ["--json", "issue", "bodhi", "--host", kind, "--env", "prod", "--key-kind", kind, "--days", "30"];
+        let issued = objects(&ca(dir, &arguments).expect_code(0));
+        assert_eq!(issued[0]["identity"], format!("spiffe://a.example/prod/bodhi/{kind}"));
+        let services = pki.join("services");
+        let (leaf, key) =
+            (services.join(format!("bodhi-{kind}.crt")), services.join(format!("bodhi-{kind}.key")));
+        assert_eq!(mode(&key), 0o600);
+        let public_of_key = openssl(&["pkey", "-pubout", "-in"], &[&key]).expect_code(0).stdout;
+        let public_of_leaf = openssl(&["x509", "-noout", "-pubkey", "-in"], &[&leaf]).expect_code(0).stdout;
+        assert_eq!(public_of_key, public_of_leaf, "OpenSSL reads the {kind} key");
+        let (accepted, said) = openssl_accepts(dir, &leaf);
+        assert!(accepted, "{said}");
+        let text = openssl(&["x509", "-noout", "-text", "-in"], &[&leaf]).stdout;
+        for expected in [
+            "X509v3 Key Usage: critical\n                Digital Signature\n",
+            "CA:FALSE",
+            "1.3.6.1.5.5.7.3.36",
+        ] {
+            assert!(text.contains(expected), "no {expected} in {text}");
+        }
+    }
+    for private in [pki.join("issuing.key"), pki.join("offline/root.key"), pki.join("authority.lock")] {
+        assert_eq!(mode(&private), 0o600, "{}", private.display());
+    }
+    for directory in [pki.clone(), pki.join("offline"), pki.join("services")] {
+        assert_eq!(mode(&directory), 0o700, "{}", directory.display());
+    }
+
+    let leaf = pki.join("services/bodhi-p256.crt");
+    let verify = || {
+        let mut command = fedmsg();
+        command.args(["--json", "cert", "verify", "--ca"]).arg(pki.join("root.crt"));
+        command.arg("--intermediate").arg(pki.join("issuing.crt"));
+        command.arg("--crl").arg(pki.join("root.crl")).arg("--crl").arg(pki.join("issuing.crl")).arg(&leaf);
+        run(&mut command)
+    };
+    verify().expect_code(0);
+    let revoked =
+        objects(&ca(dir, &["--json", "revoke", "bodhi-p256", "--reason", "key-compromise"]).expect_code(0));
+    assert_eq!(
+        (&revoked[0]["verdict"], &revoked[0]["reason"]),
+        (&"rejected".into(), &"certificate-revoked".into())
+    );
+    let (accepted, said) = openssl_accepts(dir, &leaf);
+    assert!(!accepted && said.contains("certificate revoked"), "{said}");
+    let refused = verify().expect_code(1);
+    assert_eq!(objects(&refused)[0]["reason"], "certificate-revoked");
+    assert!(openssl_accepts(dir, &pki.join("services/bodhi-ed25519.crt")).0, "the other one is still good");
+
+    let states: Vec<Value> =
+        objects(&ca(dir, &["--json", "list"]).expect_code(0)).iter().map(|o| o["state"].clone()).collect();
+    assert_eq!(states, ["valid", "valid", "revoked"]);
+}
+
+#[test]
+fn the_roots_key_can_be_away() {
+    let temp = temp_dir();
+    let (dir, pki) = (temp.path(), temp.path().join("pki"));
+    ca(dir, &["init"]).expect_code(0);
+    fs::remove_dir_all(pki.join("offline")).unwrap();
+    ca(dir, &["issue", "shell"]).expect_code(0);
+    let lists = objects(&ca(dir, &["--json", "crl", "--days", "14"]).expect_code(0));
+    assert_eq!((&lists[0]["authority"], &lists[0]["written"]), (&"root".into(), &false.into()));
+    assert_eq!((&lists[1]["authority"], &lists[1]["written"]), (&"issuing".into(), &true.into()));
+    assert_eq!(lists[1]["crl_number"], 2);
+    ca(dir, &["revoke", "shell-localhost"]).expect_code(0);
+    // Its list gone, the root's key is needed; the other list is written all the same.
+    fs::remove_file(pki.join("root.crl")).unwrap();
+    let without = ca(dir, &["--json", "crl"]).expect_code(2);
+    assert_eq!(objects(&without)[0]["crl_number"], 4);
+    assert!(without.stderr.contains("hint: bring the root's key back"), "{without:?}");
+}
+
+#[test]
+fn what_others_can_read_is_refused() {
+    let temp = temp_dir();
+    let (dir, pki) = (temp.path(), temp.path().join("pki"));
+    ca(dir, &["init", "--single"]).expect_code(0);
+    ca(dir, &["issue", "shell"]).expect_code(0);
+    let key = pki.join("root.key");
+    for (path, open, mends) in [(&pki, 0o755, 0o700), (&key, 0o640, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(open)).unwrap();
+        let refused = ca(dir, &["issue", "koji"]).expect_code(2);
+        let hint = format!("hint: chmod {mends:o} {}", path.display());
+        assert!(refused.stderr.contains(&hint), "{refused:?}");
+        fs::set_permissions(path, fs::Permissions::from_mode(mends)).unwrap();
+    }
+    ca(dir, &["issue", "koji"]).expect_code(0);
+}
+
+#[test]
+fn two_operators_at_once_lose_nothing() {
+    const OPERATORS: usize = 8;
+    let temp = temp_dir();
+    let dir = temp.path();
+    ca(dir, &["init", "--single"]).expect_code(0);
+    let start = |args: &[&str]| Child::spawn(fedmsg().arg("--config").arg(dir).arg("ca").args(args));
+    let names: Vec<String> = (0..OPERATORS).map(|n| format!("service{n}")).collect();
+    let mut running: Vec<Child> = names.iter().map(|name| start(&["issue", name])).collect();
+    running.extend((0..2).map(|_| start(&["crl"])));
+    for child in running {
+        child.finish().expect_code(0);
+    }
+    let listed = objects(&ca(dir, &["--json", "list"]).expect_code(0));
+    let mut found: Vec<String> = listed.iter().map(|o| o["name"].as_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, names.iter().map(|name| format!("{name}-localhost")).collect::<Vec<_>>());
+    let mut serials: Vec<&Value> = listed.iter().map(|o| &o["serial"]).collect();
+    serials.sort_by_key(|serial| serial.to_string());
+    serials.dedup();
+    assert_eq!(serials.len(), OPERATORS);
+    let list = &objects(&ca(dir, &["--json", "crl"]).expect_code(0))[0];
+    assert_eq!(list["crl_number"], 4, "one at init, two at once, and this one");
+}
+
+#[test]
+fn a_profile_is_replaced_by_a_file_and_faulted_by_line() {
+    let temp = temp_dir();
+    let dir = temp.path();
+    let certs = dir.join("certs");
+    fs::create_dir(&certs).unwrap();
+    fs::write(certs.join("service.toml"), "days = 3\nmax_days = 5\nkey_kinds = [\"ed25519\"]\n").unwrap();
+    ca(dir, &["init"]).expect_code(0);
+    let issued = objects(&ca(dir, &["--json", "issue", "shell"]).expect_code(0));
+    assert_eq!(issued[0]["key_kind"], "ed25519");
+    let refused = ca(dir, &["issue", "koji", "--key-kind", "p256"]).expect_code(2);
+    assert!(refused.stderr.contains("may not be p256, the profile allows ed25519"), "{refused:?}");
+    fs::write(certs.join("service.toml"), "days = 3\nmax_dais = 5\n").unwrap();
+    let refused = ca(dir, &["issue", "koji"]).expect_code(2);
+    assert!(refused.stderr.contains("certs/service.toml:2:1: unknown field `max_dais`"), "{refused:?}");
+}
