@@ -1,6 +1,9 @@
 //! The authority's commands, and what OpenSSL makes of their output.
 
 use crate::support::{Child, Finished, fedmsg, run, temp_dir};
+use fedmsg::pki::algorithm::Algorithm;
+use fedmsg::pki::key::{PrivateKey, PrivateKeyError};
+use fedmsg::pki::public_key::PublicKey;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -181,4 +184,23 @@ fn a_profile_is_replaced_by_a_file_and_faulted_by_line() {
     fs::write(certs.join("service.toml"), "days = 3\nmax_dais = 5\n").unwrap();
     let refused = ca(dir, &["issue", "koji"]).expect_code(2);
     assert!(refused.stderr.contains("certs/service.toml:2:1: unknown field `max_dais`"), "{refused:?}");
+}
+
+#[test]
+fn keys_that_openssl_makes_are_read_and_sign() {
+    for (arguments, algorithm) in [
+        (&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"][..], Algorithm::EcdsaP256Sha256),
+        (&["-algorithm", "ED25519"][..], Algorithm::Ed25519),
+        (&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..], Algorithm::RsaPkcs1Sha256),
+    ] {
+        let pem = run(Command::new("openssl").arg("genpkey").args(arguments)).expect_code(0).stdout;
+        let key = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+        assert_eq!(key.algorithm(), algorithm);
+        let public = PublicKey::from_spki(key.public_spki()).unwrap();
+        public.verify(algorithm, b"message", &key.sign(b"message").unwrap()).unwrap();
+        assert!(public.verify(algorithm, b"massage", &key.sign(b"message").unwrap()).is_err());
+    }
+    let sec1 = run(Command::new("openssl").args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"]));
+    let error = PrivateKey::from_pem(sec1.stdout.as_bytes()).unwrap_err();
+    assert_eq!(error, PrivateKeyError::Form { found: "EC PRIVATE KEY".to_owned() });
 }
