@@ -29,7 +29,7 @@ pub enum ChainError {
     /// A certificate is not acceptable in itself.
     #[error("{role} certificate{}: {fault}", spaced(name))]
     Certificate {
-        /// `leaf` or `issuer`.
+        /// `leaf`, `issuer`, or both where it is not known which.
         role: &'static str,
         /// Its file, if that is known.
         name: String,

@@ -1,10 +1,12 @@
 //! Why no path was found. webpki gives a kind of error; who is at fault is looked for here. Nothing is decided here:
 //! the leaf is refused already, whatever the explanation.
 
-use super::validate::{check_issuer_dates, check_issuer_form, check_key_cert_sign};
+use super::validate::{ALGORITHMS, check_issuer_dates, check_issuer_form, check_key_cert_sign, unix_time};
 use super::{ChainError, Issuer, Purpose, TrustStore, named};
 use crate::pki::certificate::{Certificate, CertificateError};
 use crate::time::Timestamp;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
 
 /// The most steps that are followed: webpki's own limit on a path is 6 intermediates.
 const MAX_STEPS: usize = 8;
@@ -19,6 +21,9 @@ pub(super) fn explain(
     error: &webpki::Error,
 ) -> ChainError {
     let steps = ascend(store, leaf, pool);
+    // webpki's word is about the path that it got furthest with; of the one that is followed here, it is asked again.
+    let again = alone(store, leaf, &steps, purpose, at);
+    let error = again.as_ref().unwrap_or(error);
     by_kind(leaf, &steps, purpose, error)
         .or_else(|| steps.iter().find_map(|issuer| fault_of(issuer, at)))
         .unwrap_or_else(|| by_end(store, leaf, pool, &steps, error))
@@ -42,6 +47,27 @@ fn ascend<'a>(store: &'a TrustStore, leaf: &Certificate, pool: &[&'a Issuer]) ->
         }
     }
     steps
+}
+
+/// What webpki says of exactly this path, if it leads to an anchor.
+fn alone(
+    store: &TrustStore,
+    leaf: &Certificate,
+    steps: &[&Issuer],
+    purpose: &Purpose,
+    at: Timestamp,
+) -> Option<webpki::Error> {
+    let (top, below) = steps.split_last()?;
+    let index = store.anchors.iter().position(|anchor| std::ptr::eq(&raw const anchor.issuer, *top))?;
+    let anchor = store.webpki_anchors.get(index)?;
+    let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
+    let (leaf, below) = (der(leaf), below.iter().map(|issuer| der(&issuer.certificate)).collect::<Vec<_>>());
+    let end_entity = EndEntityCert::try_from(&leaf).ok()?;
+    let anchors = std::slice::from_ref(anchor);
+    end_entity
+        .verify_for_usage(ALGORITHMS, anchors, &below, unix_time(at), purpose, None, None)
+        .map(|_| ())
+        .err()
 }
 
 fn is_anchor(store: &TrustStore, issuer: &Issuer) -> bool {
@@ -145,12 +171,24 @@ fn by_end(
     let subject = steps.last().map_or_else(|| named(leaf.subject(), ""), |issuer| issuer.name());
     if steps.last().is_some_and(|issuer| is_anchor(store, issuer)) {
         // Every name and signature is right: webpki dislikes something else, and only its own word for it is known.
-        let fault = CertificateError::Malformed(error.to_string());
-        return ChainError::Certificate { role: "issuer", name: subject, fault };
+        return by_webpki(leaf, error);
     }
     let namesake = by_name(store, top, pool).find(|issuer| !is_signed_by(top, &issuer.certificate));
     match namesake {
         Some(issuer) => ChainError::Signature { subject, issuer: issuer.name() },
         None => ChainError::UnknownIssuer { subject, issuer: format!("`{}`", top.issuer()) },
+    }
+}
+
+fn by_webpki(leaf: &Certificate, error: &webpki::Error) -> ChainError {
+    use webpki::Error as E;
+    let form = [E::BadDer, E::BadDerTime, E::ExtensionValueInvalid, E::MalformedExtensions];
+    if form.contains(error) || matches!(error, E::TrailingData(_)) {
+        let fault = CertificateError::Malformed(error.to_string());
+        return ChainError::Certificate { role: "leaf or issuer", name: named(leaf.subject(), ""), fault };
+    }
+    ChainError::Constraint {
+        leaf: named(leaf.subject(), ""),
+        detail: format!("no path is acceptable ({error})"),
     }
 }

@@ -112,6 +112,12 @@ fn what_is_revoked_stays_revoked() {
     let elsewhere = world.root.crl(naming(&SERIAL));
     assert!(world.with_crls(&[&elsewhere, issuing]).is_ok(), "the same serial, under another issuer");
 
+    // The authority has a new key, and revokes with it what it signed with the old one (PKITS 4.5.5).
+    let renewed =
+        Ca { params: world.issuing.params.clone(), key: rcgen::KeyPair::generate().unwrap(), der: vec![] };
+    let by_new_key = renewed.crl(naming(&SERIAL));
+    refused("under a new key", world.with_crls(&[root, issuing, &by_new_key]), R::CertificateRevoked);
+
     let serial = world.issuing.certificate().serial().to_vec();
     let intermediate = world.root.crl(|p| p.revoked_certs = vec![revoked(&serial, None)]);
     refused("the intermediate", world.with_crls(&[&intermediate, issuing]), R::IssuerRevoked);
