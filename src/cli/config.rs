@@ -3,6 +3,8 @@
 use super::output::{DIM, GOOD, Output, STRONG};
 use super::{CliError, Global, Outcome};
 use crate::config::{Config, Entry, FilePath, Origin, Sources};
+use crate::pki::chain::{Purpose, TrustStore};
+use crate::store::credentials::Credentials;
 use crate::store::policy::{self, PolicyFileError};
 use crate::store::trust::{TrustFileError, TrustFiles};
 use crate::time::{Clock, SystemClock};
@@ -158,9 +160,9 @@ fn check(global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     let config = load(global, out, &[])?;
     let mut found = Findings::default();
     found.read.extend(config.files().iter().map(|file| file.display().to_string()));
-    found.trust(&config);
+    let trust = found.trust(&config);
     found.policy(&config);
-    found.publisher(&config);
+    found.publisher(&config, trust.as_ref());
     let ignored: Vec<String> = config.ignored().iter().map(|file| file.display().to_string()).collect();
     for warning in &found.warnings {
         out.warn(&warning.message);
@@ -199,7 +201,7 @@ impl Findings {
         self.read.extend(files.iter().map(|file| file.path().display().to_string()));
     }
 
-    fn trust(&mut self, config: &Config) {
+    fn trust(&mut self, config: &Config) -> Option<TrustFiles> {
         let trust = &config.trust;
         for files in [&trust.anchors, &trust.common_name_anchors, &trust.intermediates, &trust.crls] {
             self.named(files);
@@ -217,7 +219,7 @@ impl Findings {
                     let nothing_configured = matches!(error, TrustFileError::NoAnchors);
                     if nothing_configured { &mut self.warnings } else { &mut self.errors }.push(said);
                 }
-                return;
+                return None;
             }
         };
         for old in files.store().ageing(SystemClock.now()) {
@@ -226,6 +228,7 @@ impl Findings {
                 old.label, old.name, old.until
             )));
         }
+        Some(files)
     }
 
     fn policy(&mut self, config: &Config) {
@@ -244,7 +247,8 @@ impl Findings {
         }
     }
 
-    fn publisher(&mut self, config: &Config) {
+    /// Whether whoever trusts what we trust would believe what we publish.
+    fn publisher(&mut self, config: &Config, trust: Option<&TrustFiles>) {
         let Some(directory) = &config.credentials.directory else { return };
         let (publisher, origin) = (&config.publisher, directory.origin());
         if !directory.path().is_dir() {
@@ -255,13 +259,13 @@ impl Findings {
             return self.errors.push(CliError::new(what));
         }
         let (Some(service), Some(host)) = (&publisher.service, &publisher.host) else { return };
-        for suffix in ["crt", "key"] {
-            let file = directory.path().join(format!("{service}-{host}.{suffix}"));
-            if !file.is_file() {
-                let what = format_args!("{}: there is no such file ({origin})", file.display());
-                let hint = format!("`fedmsg ca issue {service} --host {host}` makes it");
-                self.errors.push(CliError::new(what).hint(hint));
+        let issue = format!("`fedmsg ca issue {service} --host {host}` makes a certificate");
+        match Credentials::load(directory.path(), service.as_str(), host.as_str()) {
+            Ok(credentials) => {
+                let refused = trust.and_then(|trust| refused(&credentials, trust.store()));
+                self.errors.extend(refused.map(|error| error.hint(issue)));
             }
+            Err(error) => self.errors.push(CliError::from(error).hint(issue)),
         }
         if config.endpoints.of(service.as_str()).is_none() {
             let what = format_args!(
@@ -271,4 +275,15 @@ impl Findings {
             self.warnings.push(CliError::new(what));
         }
     }
+}
+
+fn refused(credentials: &Credentials, store: &TrustStore) -> Option<CliError> {
+    let issuers: Vec<&[u8]> = credentials.intermediates().iter().map(|issuer| &issuer.der()[..]).collect();
+    let leaf = credentials.certificate();
+    let fault = store.validate(leaf.der(), &issuers, &Purpose::DocumentSigning, SystemClock.now()).err()?;
+    Some(CliError::new(format_args!(
+        "what {} signs would be refused: {fault} ({})",
+        leaf.subject(),
+        fault.code()
+    )))
 }

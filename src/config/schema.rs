@@ -255,7 +255,8 @@ sections! {
         past: Seconds = "10m";
         /// How far ahead a message's timestamp may lie.
         future: Seconds = "2m";
-        /// The file that remembers across a restart what was delivered. Without it, it is remembered in memory only.
+        /// The file in which a consumer remembers across a restart what was delivered; each process needs one of its own.
+        /// Without it, it is remembered in memory only.
         state: FilePath;
     }
     /// `[limits]`: how much of each thing a message may have; over it, the message is refused.

@@ -11,6 +11,7 @@
 
 mod authority;
 mod config_cli;
+mod init_cli;
 mod layers;
 mod peers;
 mod pki_validation;
