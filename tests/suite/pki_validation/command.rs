@@ -1,7 +1,6 @@
 //! `fedmsg cert`, as it is run.
 
 use super::forge::*;
-use super::leaf::rcgen_pem;
 use crate::support::{Finished, fedmsg, run, temp_dir};
 use serde_json::Value;
 use std::fs;

@@ -1,7 +1,6 @@
 //! Bad revocation lists.
 
 use super::forge::*;
-use super::leaf::rcgen_pem;
 use fedmsg::pki::chain::{ChainError, Purpose, RevocationPolicy, TrustError};
 use fedmsg::pki::crl::{Crl, CrlError};
 use fedmsg::pki::pem;

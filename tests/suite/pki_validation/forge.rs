@@ -9,8 +9,8 @@ use fedmsg::reason::ReasonCode;
 use fedmsg::time::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SanType, SerialNumber, SigningKey,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevocationReason, RevokedCertParams, SanType, SerialNumber, SigningKey,
 };
 use time::OffsetDateTime;
 
@@ -59,7 +59,11 @@ impl Ca {
         self.leaf_for(&KeyPair::generate().unwrap(), change)
     }
 
-    pub(crate) fn leaf_for(&self, key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+    pub(crate) fn leaf_for(
+        &self,
+        key: &impl PublicKeyData,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Vec<u8> {
         let mut params = leaf_params();
         change(&mut params);
         params.signed_by(key, &self.issuer()).unwrap().der().to_vec()
@@ -89,7 +93,7 @@ pub(crate) fn name(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn ca_params(common_name: &str) -> CertificateParams {
+pub(crate) fn ca_params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = name(common_name);
     (params.not_before, params.not_after) = (at(-30 * DAY), at(300 * DAY));
@@ -271,4 +275,13 @@ pub(crate) fn resigned(der: &[u8], key: &KeyPair, change: impl FnOnce(&mut Vec<V
 pub(crate) fn signed(tbs: &[u8], algorithm: &[u8], key: &KeyPair) -> Vec<u8> {
     let signature = [&[0], key.sign(tbs).unwrap().as_slice()].concat();
     tlv(0x30, &[tbs, algorithm, &tlv(0x03, &signature)].concat())
+}
+
+/// One PEM block.
+pub(crate) fn rcgen_pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> =
+        base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

@@ -199,14 +199,6 @@ fn a_pem_file_holds_what_was_asked_for_and_nothing_else() {
     assert_eq!(pem::crl(&crl.as_bytes()[..crl.len() / 2]).unwrap_err().code(), R::CrlMalformed);
 }
 
-pub(super) fn rcgen_pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let base64 = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> =
-        base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_a_certificate_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -3,6 +3,6 @@
 mod chain;
 mod command;
 mod crl;
-mod forge;
+pub(crate) mod forge;
 mod leaf;
 mod legacy;

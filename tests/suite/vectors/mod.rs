@@ -1,0 +1,7 @@
+//! The vectors of `tests/vectors`, read; and the writer of those that are ours (`write_vectors`).
+
+mod case;
+mod legacy;
+mod refused;
+mod wire;
+mod write;
