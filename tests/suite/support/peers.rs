@@ -21,6 +21,16 @@ fn python() -> Option<PathBuf> {
     None
 }
 
+/// `tests/peers/SCRIPT`, to be run; `None` where there are no peers.
+pub(crate) fn peer_command(script: &str) -> Option<Command> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(python()?);
+    // Python fedmsg has a FEDMSG_CONFIG of its own; and nothing is to be left beside the scripts.
+    command.env_remove("FEDMSG_CONFIG").env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(root.join("tests").join("peers").join(script));
+    Some(command)
+}
+
 /// A running peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -30,12 +40,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts `tests/peers/SCRIPT` and waits until it is ready; `None` where there are no peers.
     pub(crate) fn start(script: &str, arguments: &[&str]) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new(python()?);
-        // Python fedmsg has a FEDMSG_CONFIG of its own; and nothing is to be left beside the scripts.
-        command.env_remove("FEDMSG_CONFIG").env("PYTHONDONTWRITEBYTECODE", "1");
-        command.arg(root.join("tests").join("peers").join(script)).args(arguments);
-        let mut peer = Self { child: Child::spawn(&mut command) };
+        let mut peer = Self { child: Child::spawn(peer_command(script)?.args(arguments)) };
         peer.next("ready");
         Some(peer)
     }

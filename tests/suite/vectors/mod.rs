@@ -2,6 +2,7 @@
 
 mod case;
 mod legacy;
+mod peer;
 mod refused;
 mod wire;
 mod write;
