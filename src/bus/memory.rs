@@ -209,7 +209,7 @@ impl PublishSocket for MemoryPublisher {
 
     fn counts(&self) -> PublishCounts {
         let taken = self.taken.load(Ordering::Relaxed);
-        PublishCounts { taken, unwanted: self.unwanted.load(Ordering::Relaxed), strangers: 0 }
+        PublishCounts { taken, unwanted: self.unwanted.load(Ordering::Relaxed), handshakes_failed: 0 }
     }
 
     async fn send(&self, message: RawMessage) -> Result<(), SendError> {

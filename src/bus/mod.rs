@@ -4,11 +4,14 @@
 //! topic only to match it. Signing and verifying are done above, so that an engine may be wrong, or hostile, without
 //! a forged message getting anywhere.
 //!
-//! [`transport`] is the trait; [`memory`] is the engine within a process.
+//! [`transport`] is the trait; [`zeromq`] is the engine that talks to others, [`memory`] the one within a process.
 
 pub mod memory;
 pub mod subscription;
 pub mod transport;
+pub mod zeromq;
 
+pub use memory::MemoryBus;
 pub use subscription::{Selection, Subscription};
-pub use transport::{PublishSocket, SubscribeSocket, Transport};
+pub use transport::{Bounds, PublishSocket, SubscribeSocket, Transport};
+pub use zeromq::ZeroMq;

@@ -6,7 +6,8 @@
 //! * A message can be kept until a subscriber is there that asked for it ([`PublishSocket::send_to_subscriber`]), so
 //!   that nobody has to sleep before the first one.
 //!
-//! The futures need no particular runtime: timers and sockets belong to the engine.
+//! The futures need no runtime of the caller's: timers and sockets belong to the engine (but for
+//! [`super::memory`], whose timers are the caller's tokio's).
 
 use crate::endpoint::Endpoint;
 use crate::message::RawMessage;
@@ -169,8 +170,9 @@ pub struct PublishCounts {
     pub taken: u64,
     /// Of these, messages that no subscriber had asked for.
     pub unwanted: u64,
-    /// Peers that connected and did not get through the handshake.
-    pub strangers: u64,
+    /// Connections that ended before the handshake did. (A consumer of this crate makes one each time, to see whether
+    /// anybody listens.)
+    pub handshakes_failed: u64,
 }
 
 /// Why no endpoint was bound.

@@ -10,6 +10,7 @@
 )]
 
 mod authority;
+mod bus;
 mod config_cli;
 mod init_cli;
 mod layers;
