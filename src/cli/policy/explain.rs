@@ -1,40 +1,22 @@
-//! `fedmsg policy`
+//! `fedmsg policy explain`
 
-use super::output::{BAD, DIM, GOOD, Output, STRONG};
-use super::{CliError, Global, Outcome};
-use crate::config::{Config, Sources};
+use super::{Files, counted, hex, refused};
+use crate::cli::output::{BAD, DIM, GOOD, Output, STRONG};
+use crate::cli::{CliError, Global, Outcome};
 use crate::identity::Identity;
-use crate::limits::Limits;
-use crate::policy::{
-    Considered, Effect, Explanation, Grant, Policy, PolicyError, PolicyErrors, RuleRef, Standing, Step,
-};
+use crate::policy::{Considered, Effect, Explanation, Grant, Policy, RuleRef, Standing, Step};
 use crate::reason::ReasonCode;
-use crate::store::policy::{self as files, PolicyFileError};
+use crate::store::policy as files;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::Topic;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-
-/// Ask the routing policy who may publish what, and why.
-#[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Explain(ExplainArgs),
-    Check(CheckArgs),
-}
 
 /// Say whether a signer may publish a topic: which step and which rule decide, and what every other rule has to do with
 /// it.
 ///
 /// Exit 0: allowed. Exit 1: denied. Exit 2: there is no policy to ask.
 #[derive(Debug, clap::Args)]
-struct ExplainArgs {
+pub(super) struct Args {
     /// The whole topic, such as org.fedoraproject.prod.bodhi.update.comment.
     #[arg(long)]
     topic: String,
@@ -48,31 +30,7 @@ struct ExplainArgs {
     files: Files,
 }
 
-/// Read a policy and run the tests in it.
-///
-/// Exit 0: it can be used. Exit 1: one of its [[test]] tables does not come out as it says. Exit 2: it is no policy; every
-/// error is named with its file, line and column.
-#[derive(Debug, clap::Args)]
-struct CheckArgs {
-    #[command(flatten)]
-    files: Files,
-}
-
-#[derive(Debug, clap::Args)]
-struct Files {
-    /// The policy's files, instead of those that the configuration names. Several form one policy.
-    #[arg(long = "policy", value_name = "FILE", num_args = 1..)]
-    policy: Vec<PathBuf>,
-}
-
-pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
-    match args.command {
-        Command::Explain(args) => explain(&args, global, out),
-        Command::Check(args) => check(&args, global, out),
-    }
-}
-
-fn explain(args: &ExplainArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     let (paths, limits) = args.files.find(global)?;
     let policy = match files::read(&paths, &limits) {
         Ok(policy) => policy,
@@ -95,95 +53,6 @@ fn explain(args: &ExplainArgs, global: &Global, out: &mut Output) -> Result<Outc
         answer.print(args, at, &policy, global.verbose > 0, out)?;
     }
     Ok(if answer.reason.is_none() { Outcome::Yes } else { Outcome::No })
-}
-
-fn check(args: &CheckArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
-    let (paths, limits) = args.files.find(global)?;
-    match files::read(&paths, &limits) {
-        Ok(policy) => {
-            let (rules, groups, tests) = (policy.rule_count(), policy.group_count(), policy.test_count());
-            if out.is_json() {
-                let files: Vec<Value> = policy
-                    .files()
-                    .iter()
-                    .map(|f| json!({"file": &*f.file, "serial": f.serial, "sha256": hex(&f.sha256)}))
-                    .collect();
-                out.object(&json!({
-                    "ok": true, "files": files, "default": policy.fallback().to_string(), "rules": rules,
-                    "groups": groups, "tests": tests, "digest": hex(policy.digest()),
-                }))?;
-            } else {
-                for file in policy.files() {
-                    out.line(format_args!("{}: serial {}", file.file, file.serial))?;
-                }
-                out.line(format_args!(
-                    "{GOOD}ok{GOOD:#}: {}, {}, {} passed; default {}; digest {}",
-                    counted(rules, "rule"),
-                    counted(groups, "group"),
-                    counted(tests, "test"),
-                    policy.fallback(),
-                    hex(policy.digest()),
-                ))?;
-            }
-            Ok(Outcome::Yes)
-        }
-        Err(PolicyFileError::Policy(errors)) => {
-            if out.is_json() {
-                for PolicyError { position, fault } in &errors {
-                    out.object(&json!({
-                        "ok": false, "file": &*position.file, "line": position.line, "column": position.column,
-                        "message": fault.to_string(),
-                    }))?;
-                }
-            }
-            let only_tests = errors.only_failed_tests();
-            let last = say_all_but_last(&errors, out);
-            if only_tests {
-                out.error(last);
-                return Ok(Outcome::No);
-            }
-            Err(CliError::new(last))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-impl Files {
-    /// The files of the policy, and the limits that topics are read under.
-    fn find(&self, global: &Global) -> Result<(Vec<PathBuf>, Limits), CliError> {
-        if !self.policy.is_empty() && global.config.is_none() {
-            return Ok((self.policy.clone(), Limits::STANDARD));
-        }
-        let config = Config::load(&Sources::machine(global.config.as_deref()))?;
-        let limits = config.limits.to_limits();
-        if !self.policy.is_empty() {
-            return Ok((self.policy.clone(), limits));
-        }
-        let files: Vec<PathBuf> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
-        if files.is_empty() {
-            return Err(CliError::new("the configuration names no policy: [policy] files is empty")
-                .hint("name one with --policy FILE, or a configuration with --config DIR"));
-        }
-        Ok((files, limits))
-    }
-}
-
-/// The errors of a policy, each on a line of its own; the last is the command's.
-fn refused(error: PolicyFileError, out: &mut Output) -> CliError {
-    match error {
-        PolicyFileError::Policy(errors) => CliError::new(say_all_but_last(&errors, out)),
-        other @ (PolicyFileError::Read { .. } | PolicyFileError::TooLarge { .. }) => other.into(),
-    }
-}
-
-fn say_all_but_last(errors: &PolicyErrors, out: &mut Output) -> String {
-    let mut last = None;
-    for error in errors {
-        if let Some(earlier) = last.replace(error.to_string()) {
-            out.error(earlier);
-        }
-    }
-    last.unwrap_or_default()
 }
 
 /// What `explain` has to say.
@@ -210,7 +79,7 @@ impl Answer {
         if self.reason.is_none() { "allowed" } else { "denied" }
     }
 
-    fn object(&self, args: &ExplainArgs, at: Timestamp, policy: &Policy) -> Value {
+    fn object(&self, args: &Args, at: Timestamp, policy: &Policy) -> Value {
         let place = |rule: &RuleRef| {
             let position = rule.position();
             json!({"id": rule.id(), "effect": rule.effect().to_string(), "file": &*position.file,
@@ -237,7 +106,7 @@ impl Answer {
 
     fn print(
         &self,
-        args: &ExplainArgs,
+        args: &Args,
         at: Timestamp,
         policy: &Policy,
         all: bool,
@@ -330,12 +199,4 @@ fn granted(grant: &Grant) -> String {
         Some(rule) => format!("{rule} allows the topic to the signer"),
         None => "no rule lists the topic, and the default is allow-unlisted".to_owned(),
     }
-}
-
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,69 @@
+//! `fedmsg policy check`
+
+use super::{Files, counted, hex, say_all_but_last};
+use crate::cli::output::{GOOD, Output};
+use crate::cli::{CliError, Global, Outcome};
+use crate::policy::PolicyError;
+use crate::store::policy::{self as files, PolicyFileError};
+use serde_json::{Value, json};
+
+/// Read a policy and run the tests in it.
+///
+/// Exit 0: it can be used. Exit 1: one of its [[test]] tables does not come out as it says. Exit 2: it is no policy; every
+/// error is named with its file, line and column.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+}
+
+pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let (paths, limits) = args.files.find(global)?;
+    match files::read(&paths, &limits) {
+        Ok(policy) => {
+            let (rules, groups, tests) = (policy.rule_count(), policy.group_count(), policy.test_count());
+            if out.is_json() {
+                let files: Vec<Value> = policy
+                    .files()
+                    .iter()
+                    .map(|f| json!({"file": &*f.file, "serial": f.serial, "sha256": hex(&f.sha256)}))
+                    .collect();
+                out.object(&json!({
+                    "ok": true, "files": files, "default": policy.fallback().to_string(), "rules": rules,
+                    "groups": groups, "tests": tests, "digest": hex(policy.digest()),
+                }))?;
+            } else {
+                for file in policy.files() {
+                    out.line(format_args!("{}: serial {}", file.file, file.serial))?;
+                }
+                out.line(format_args!(
+                    "{GOOD}ok{GOOD:#}: {}, {}, {} passed; default {}; digest {}",
+                    counted(rules, "rule"),
+                    counted(groups, "group"),
+                    counted(tests, "test"),
+                    policy.fallback(),
+                    hex(policy.digest()),
+                ))?;
+            }
+            Ok(Outcome::Yes)
+        }
+        Err(PolicyFileError::Policy(errors)) => {
+            if out.is_json() {
+                for PolicyError { position, fault } in &errors {
+                    out.object(&json!({
+                        "ok": false, "file": &*position.file, "line": position.line, "column": position.column,
+                        "message": fault.to_string(),
+                    }))?;
+                }
+            }
+            let only_tests = errors.only_failed_tests();
+            let last = say_all_but_last(&errors, out);
+            if only_tests {
+                out.error(last);
+                return Ok(Outcome::No);
+            }
+            Err(CliError::new(last))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
