@@ -254,7 +254,7 @@ impl Freshness {
 
 impl Signer {
     fn check_and_remember(&mut self, seen: &Seen, window: &Window) -> Result<(), Stale> {
-        let (timestamp, msg_id) = (seen.timestamp, seen.msg_id);
+        let (timestamp, msg_id) = (seen.timestamp, &seen.msg_id);
         if let Some(floor) = self.floor.filter(|floor| timestamp <= *floor) {
             return Err(Stale::TooManyRemembered { timestamp, floor });
         }
@@ -263,14 +263,14 @@ impl Signer {
         {
             known.check(stream, seq)?;
         }
-        if self.ids.contains(&msg_id) {
-            return Err(Stale::ReplayedMsgId { msg_id });
+        if self.ids.contains(msg_id) {
+            return Err(Stale::ReplayedMsgId { msg_id: msg_id.clone() });
         }
         if let Some((stream, seq)) = seen.position {
             self.streams.entry(stream).or_insert_with(|| Stream::new(timestamp)).mark(seq, timestamp);
         }
-        self.ids.insert(msg_id);
-        self.by_time.entry(timestamp).or_default().push(msg_id);
+        self.ids.insert(msg_id.clone());
+        self.by_time.entry(timestamp).or_default().push(msg_id.clone());
         self.keep_within(window);
         Ok(())
     }
@@ -338,7 +338,7 @@ fn seen(verified: &Verified) -> Seen {
     Seen {
         signer: verified.signer().clone(),
         timestamp: verified.timestamp(),
-        msg_id: verified.msg_id(),
+        msg_id: verified.msg_id().clone(),
         position: verified.position(),
     }
 }
@@ -433,7 +433,7 @@ mod tests {
                 let published = (published + i64::try_from(n).unwrap() * 13) % 700;
                 let seen = Seen { timestamp: at(published), ..message(n, u8::try_from(n % 5).unwrap(), n + 1, 0) };
                 if freshness.check_and_remember(&seen, at(clock)).is_ok() {
-                    prop_assert!(admitted.insert((seen.msg_id, seen.timestamp)), "{:?} twice", seen);
+                    prop_assert!(admitted.insert((seen.msg_id.clone(), seen.timestamp)), "{:?} twice", seen);
                 }
                 if clock % 7 == 0 {
                     freshness.forget(at(clock));

@@ -10,6 +10,7 @@ use crate::pki::certificate::{Certificate, CertificateError, IdentityFault, Iden
 use crate::pki::key::{PrivateKeyError, SigningKey};
 use crate::topic::Topic;
 use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
 
 /// What is signed for a batch of messages: bound to the certificate that signs and to the size of the tree.
@@ -89,6 +90,9 @@ pub enum SignError {
     /// No certificate was given.
     #[error("there is no certificate to sign with")]
     NoCertificate,
+    /// The machine gave no random numbers.
+    #[error("the machine gave no random numbers")]
+    Random,
     /// A verifier with these limits would refuse the message.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -175,7 +179,12 @@ impl Signer {
         let (algorithm, certificates) = (self.algorithm.id(), self.certificates.clone());
         let proof = Proof { algorithm, certificates, tree_size, leaf_index, path, signature };
         let body = message.body(&proof.to_base64()?, &self.limits)?;
-        Ok(Signed { body, msg_id: message.msg_id(), seq: message.seq(), topic: message.topic().clone() })
+        Ok(Signed {
+            body,
+            msg_id: message.msg_id().clone(),
+            seq: message.seq(),
+            topic: message.topic().clone(),
+        })
     }
 }
 
@@ -191,8 +200,8 @@ impl Signed {
     }
 
     /// The message's name.
-    pub fn msg_id(&self) -> MessageId {
-        self.msg_id
+    pub fn msg_id(&self) -> &MessageId {
+        &self.msg_id
     }
 
     /// The message's place in its stream.
@@ -203,5 +212,29 @@ impl Signed {
     /// The two frames.
     pub fn into_raw(self) -> RawMessage {
         RawMessage::new(self.topic.as_str().to_owned(), self.body)
+    }
+}
+
+/// 16 bytes from the machine's random numbers, to name a message or a stream by.
+///
+/// # Errors
+/// [`SignError::Random`] if there are none.
+pub fn random() -> Result<[u8; 16], SignError> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SignError::Random)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_bound_to_its_context_certificate_and_size() {
+        let statement = BatchStatement { certificate: [1; 32], size: 0x0102_0304, root: [2; 32] };
+        let bytes = statement.to_bytes();
+        assert_eq!(&bytes[..16], b"fedmsg v2 batch\0");
+        assert_eq!((&bytes[16..48], &bytes[56..]), (&[1; 32][..], &[2; 32][..]));
+        assert_eq!(bytes[48..56], [0, 0, 0, 0, 1, 2, 3, 4]);
     }
 }

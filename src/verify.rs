@@ -121,19 +121,16 @@ impl Reason {
 }
 
 impl Verifier {
-    /// A verifier. What it trusts, what it allows and whether it takes legacy messages are all stated.
-    pub fn new(trust: Arc<TrustStore>, policy: Arc<Policy>, legacy: Legacy, limits: Limits) -> Self {
-        Self::with(Some(trust), policy, legacy, limits)
-    }
-
-    /// A verifier for legacy messages and no others: it has no trust anchor.
-    pub fn legacy_only(authority: LegacyAuthority, policy: Arc<Policy>, limits: Limits) -> Self {
-        Self::with(None, policy, Legacy::Accepted(Box::new(authority)), limits)
-    }
-
-    fn with(trust: Option<Arc<TrustStore>>, policy: Arc<Policy>, legacy: Legacy, limits: Limits) -> Self {
+    /// A verifier. What it trusts, what it allows and whether it takes legacy messages are all stated; without a trust
+    /// store, legacy messages are all that it can accept.
+    pub fn new(
+        trust: impl Into<Option<Arc<TrustStore>>>,
+        policy: Arc<Policy>,
+        legacy: Legacy,
+        limits: Limits,
+    ) -> Self {
         let (purpose, roots) = (Purpose::DocumentSigning, Mutex::new(CheckedRoots::default()));
-        Self { trust, purpose, policy, legacy, limits, roots }
+        Self { trust: trust.into(), purpose, policy, legacy, limits, roots }
     }
 
     /// The limits by which messages are to be parsed.
@@ -295,8 +292,8 @@ impl Verified {
     }
 
     /// Its name.
-    pub fn msg_id(&self) -> MessageId {
-        self.envelope().msg_id
+    pub fn msg_id(&self) -> &MessageId {
+        &self.envelope().msg_id
     }
 
     /// Its stream and its place there; a legacy message has none.

@@ -5,13 +5,18 @@
 //! a forged message getting anywhere.
 //!
 //! [`transport`] is the trait; [`zeromq`] is the engine that talks to others, [`memory`] the one within a process.
+//! [`Publisher`] and [`Subscriber`] put trust and frames together.
 
 pub mod memory;
+pub mod publisher;
+pub mod subscriber;
 pub mod subscription;
 pub mod transport;
 pub mod zeromq;
 
 pub use memory::MemoryBus;
+pub use publisher::{PublishError, Published, Publisher};
+pub use subscriber::{Counts, Delivery, Event, Origin, SubscribeError, Subscriber};
 pub use subscription::{Selection, Subscription};
 pub use transport::{Bounds, PublishSocket, SubscribeSocket, Transport};
 pub use zeromq::ZeroMq;

@@ -20,6 +20,14 @@ use toml::de::{DeTable, DeValue};
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 impl Config {
+    /// The configuration of this machine with that of `directory`: what the command reads with `--config directory`.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`]: all that is wrong, in all sources.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
+        Self::load(&Sources::machine(Some(directory.as_ref())))
+    }
+
     /// Reads and merges all `sources`, the built-in values first.
     ///
     /// # Errors

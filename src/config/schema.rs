@@ -212,6 +212,9 @@ sections! {
         host: HostPart;
         /// How long a publisher waits for a subscriber before its first message.
         subscriber_wait: Duration = "5s";
+        /// Whether each message carries its issuing authorities' certificates too, for consumers that do not have them. It
+        /// makes every message larger by half a kilobyte or more.
+        send_intermediates: bool = "false";
     }
     /// `[trust]`: whose signatures count. Revocation is always checked: each authority of a chain needs its list.
     "trust" trust TrustConfig {
@@ -255,8 +258,8 @@ sections! {
         past: Seconds = "10m";
         /// How far ahead a message's timestamp may lie.
         future: Seconds = "2m";
-        /// The file in which a consumer remembers across a restart what was delivered; each process needs one of its own.
-        /// Without it, it is remembered in memory only.
+        /// The directory in which each named consumer keeps, over a restart, what it was delivered. A consumer without a
+        /// name remembers it for as long as it runs.
         state: FilePath;
     }
     /// `[limits]`: how much of each thing a message may have; over it, the message is refused.

@@ -96,7 +96,7 @@ impl Draft {
         text.push_str(",\"username\":");
         canonical::write_string(&mut text, &self.username);
         text.push_str(",\"v\":2}");
-        Sealed { topic: self.topic, text, msg_id: stamp.msg_id, seq: stamp.seq }
+        Sealed { topic: self.topic, text, msg_id: stamp.msg_id.clone(), seq: stamp.seq }
     }
 }
 
@@ -112,8 +112,8 @@ impl Sealed {
     }
 
     /// The name.
-    pub fn msg_id(&self) -> MessageId {
-        self.msg_id
+    pub fn msg_id(&self) -> &MessageId {
+        &self.msg_id
     }
 
     /// The place in the stream.

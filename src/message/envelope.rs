@@ -123,7 +123,7 @@ impl<'a> Fields<'a> {
             msg: self.msg.ok_or(MessageError::FieldMissing { field: "msg" })?.into(),
             timestamp: seconds
                 .ok_or_else(|| invalid("timestamp", "integer seconds since 1970", timestamp, text))?,
-            msg_id: self.message_id(text)?,
+            msg_id: self.message_id(text, MessageId::parse, "YYYY-<version 4 UUID>")?,
             i,
             username: username.to_owned(),
             position: Some((stream_id, seq)),
@@ -141,7 +141,7 @@ impl<'a> Fields<'a> {
             topic: self.signed_topic(text, limits)?,
             msg: self.msg.ok_or(MessageError::FieldMissing { field: "msg" })?.into(),
             timestamp: seconds.ok_or_else(|| invalid("timestamp", "seconds since 1970", timestamp, text))?,
-            msg_id: self.message_id(text)?,
+            msg_id: self.message_id(text, MessageId::parse_legacy, "a string of 1 to 255 bytes")?,
             i: self.i.as_ref().and_then(|i| positive("i", i, text).ok()),
             username: self.username.as_ref().and_then(string).unwrap_or_default().to_owned(),
             position: None,
@@ -154,10 +154,14 @@ impl<'a> Fields<'a> {
         Ok(Topic::parse(topic, limits)?)
     }
 
-    fn message_id(&self, text: &str) -> Result<MessageId, MessageError> {
+    fn message_id(
+        &self,
+        text: &str,
+        parse: fn(&str) -> Option<MessageId>,
+        expected: &'static str,
+    ) -> Result<MessageId, MessageError> {
         let id = required("msg_id", &self.msg_id)?;
-        let parsed = string(id).and_then(MessageId::parse);
-        parsed.ok_or_else(|| invalid("msg_id", "YYYY-<version 4 UUID>", id, text))
+        string(id).and_then(parse).ok_or_else(|| invalid("msg_id", expected, id, text))
     }
 }
 

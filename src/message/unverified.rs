@@ -99,8 +99,8 @@ impl Unverified {
     }
 
     /// The name that it claims.
-    pub fn claimed_msg_id(&self) -> MessageId {
-        self.envelope.msg_id
+    pub fn claimed_msg_id(&self) -> &MessageId {
+        &self.envelope.msg_id
     }
 
     /// The stream and place that it claims; a legacy message claims none.

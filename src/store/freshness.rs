@@ -19,8 +19,8 @@ use std::time::Duration;
 /// The number that says this file is one of these, in this form (`PRAGMA user_version`).
 const SCHEMA: i64 = 1;
 
-/// How long to wait for another process that is writing.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long to wait for another process that has the file, and may be about to end.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// The file of what was delivered lately.
 pub struct FreshnessStore {
@@ -48,7 +48,13 @@ pub enum FreshnessStoreError {
         /// Why.
         source: std::io::Error,
     },
-    /// SQLite's own errors: not a database, disk full, locked by another.
+    /// Another consumer of the same name is running.
+    #[error("{}: in use by another consumer of this name", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite's own errors: not a database, disk full.
     #[error("{}: {source}", path.display())]
     Sqlite {
         /// The file.
@@ -74,9 +80,11 @@ impl FreshnessStore {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(source) => return Err(FreshnessStoreError::Create { path: path.to_owned(), source }),
         }
-        let sqlite = |source| FreshnessStoreError::Sqlite { path: path.to_owned(), source };
+        let sqlite = |source| sqlite_error(path, source);
         let connection = Connection::open(path).map_err(sqlite)?;
         connection.busy_timeout(BUSY).map_err(sqlite)?;
+        // Held for as long as it is open: two consumers of one name would each take the other's messages for new.
+        connection.pragma_update(None, "locking_mode", "exclusive").map_err(sqlite)?;
         connection.pragma_update(None, "journal_mode", "wal").map_err(sqlite)?;
         connection.pragma_update(None, "synchronous", "normal").map_err(sqlite)?;
         let found: i64 =
@@ -138,11 +146,21 @@ impl FreshnessStore {
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> FreshnessStoreError {
-        FreshnessStoreError::Sqlite { path: self.path.clone(), source }
+        sqlite_error(&self.path, source)
     }
 
     fn content(&self, what: &str) -> FreshnessStoreError {
         FreshnessStoreError::Content { path: self.path.clone(), what: what.to_owned() }
+    }
+}
+
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> FreshnessStoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            FreshnessStoreError::InUse { path }
+        }
+        _ => FreshnessStoreError::Sqlite { path, source },
     }
 }
 
@@ -197,7 +215,7 @@ fn read_seen(row: &Row<'_>) -> Result<Option<Seen>, rusqlite::Error> {
         (Some(_), None) | (None, Some(_)) => return Ok(None),
     };
     let signer = signer.parse::<Identity>().ok();
-    let (timestamp, msg_id) = (Timestamp::from_unix(timestamp).ok(), MessageId::parse(&msg_id));
+    let (timestamp, msg_id) = (Timestamp::from_unix(timestamp).ok(), MessageId::parse_legacy(&msg_id));
     Ok(signer.zip(timestamp).zip(msg_id).map(|((signer, timestamp), msg_id)| Seen {
         signer,
         timestamp,
@@ -229,6 +247,8 @@ mod tests {
         let mut store = FreshnessStore::open(&path).unwrap();
         store.keep(&messages, Timestamp::MIN).unwrap();
         store.keep(&[], now.plus_seconds(-600)).unwrap();
+        let second = FreshnessStore::open(&path).unwrap_err();
+        assert!(matches!(second, FreshnessStoreError::InUse { .. }), "{second}");
         drop(store);
 
         let store = FreshnessStore::open(&path).unwrap();

@@ -1,15 +1,19 @@
 //! The trust material that the configuration names, read from disk: all of it, or none.
 
 use crate::config::{Config, FilePath, LegacyRevocation, Origin, Setting};
+use crate::limits::Limits;
 use crate::pki::certificate::{Certificate, IdentityRule};
 use crate::pki::chain::{RevocationPolicy, TrustError, TrustStore, TrustStoreBuilder};
 use crate::pki::crl::{Crl, CrlError};
 use crate::pki::legacy::{self, LegacyAuthority, LegacyError};
 use crate::pki::pem::{self, PemError};
+use crate::policy::Policy;
+use crate::verify::{Legacy, Verifier};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The most bytes of one file of certificates or lists: a list of half a million revoked certificates.
 pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -17,7 +21,8 @@ pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// What a verifier goes by, as the configuration states it.
 #[derive(Debug)]
 pub struct TrustFiles {
-    store: TrustStore,
+    /// `None` where a legacy authority is all that is trusted.
+    store: Option<TrustStore>,
     legacy: Option<LegacyAuthority>,
 }
 
@@ -39,7 +44,7 @@ pub enum TrustFileError {
     /// The legacy authority or its list.
     #[error(transparent)]
     Legacy(#[from] LegacyError),
-    /// `trust.anchors` and `trust.common_name_anchors` are empty.
+    /// `trust.anchors` and `trust.common_name_anchors` are empty, and no legacy authority is accepted either.
     #[error("no trust anchor is configured (trust.anchors), so that nothing can be verified")]
     NoAnchors,
     /// A file that does not hold what its key says.
@@ -145,7 +150,8 @@ impl TrustFiles {
         let by_name = reader.certificates("trust.common_name_anchors", &trust.common_name_anchors);
         let intermediates = reader.certificates("trust.intermediates", &trust.intermediates);
         let crls = reader.crls("trust.crls", &trust.crls);
-        if trust.anchors.is_empty() && trust.common_name_anchors.is_empty() {
+        let no_anchors = trust.anchors.is_empty() && trust.common_name_anchors.is_empty();
+        if no_anchors && !*config.legacy.accept {
             reader.errors.push(TrustFileError::NoAnchors);
         }
         let legacy = reader.legacy(config);
@@ -154,15 +160,18 @@ impl TrustFiles {
         if !reader.errors.is_empty() {
             return Err(TrustFileErrors(reader.errors));
         }
+        if no_anchors {
+            return Ok(Self { store: None, legacy });
+        }
         match material.store() {
-            Ok(store) => Ok(Self { store, legacy }),
+            Ok(store) => Ok(Self { store: Some(store), legacy }),
             Err(error) => Err(TrustFileErrors(vec![error.into()])),
         }
     }
 
-    /// The trust store.
-    pub fn store(&self) -> &TrustStore {
-        &self.store
+    /// The trust store; none where a legacy authority is all that is trusted.
+    pub fn store(&self) -> Option<&TrustStore> {
+        self.store.as_ref()
     }
 
     /// The legacy authority, where its messages are accepted.
@@ -170,9 +179,10 @@ impl TrustFiles {
         self.legacy.as_ref()
     }
 
-    /// Both, to build a verifier from.
-    pub fn into_parts(self) -> (TrustStore, Option<LegacyAuthority>) {
-        (self.store, self.legacy)
+    /// A verifier that goes by both, and by a policy.
+    pub fn into_verifier(self, policy: Arc<Policy>, limits: Limits) -> Verifier {
+        let legacy = self.legacy.map_or(Legacy::Refused, |authority| Legacy::Accepted(Box::new(authority)));
+        Verifier::new(self.store.map(Arc::new), policy, legacy, limits)
     }
 }
 

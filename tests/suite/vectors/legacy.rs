@@ -6,7 +6,7 @@ use fedmsg::limits::Limits;
 use fedmsg::message::Unverified;
 use fedmsg::pki::legacy::{LegacyAuthority, LegacyRevocation};
 use fedmsg::policy::danger;
-use fedmsg::verify::{Rejected, Verified, Verifier};
+use fedmsg::verify::{Legacy, Rejected, Verified, Verifier};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn verifier(set: &Path) -> Verifier {
     let read = |name: &str| std::fs::read(set.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let revocation = LegacyRevocation::Crl { label: "crl.pem", pem: &read("crl.pem") };
     let authority = LegacyAuthority::new("ca.crt", &read("ca.crt"), revocation).unwrap();
-    Verifier::legacy_only(authority, Arc::new(danger::allow_everything()), LIMITS)
+    Verifier::new(None, Arc::new(danger::allow_everything()), Legacy::Accepted(Box::new(authority)), LIMITS)
 }
 
 /// Verifies a body as of the time that it claims.
@@ -131,7 +131,12 @@ fn fedoras_messages_are_verified_as_of_their_time() {
     let Some(bodies) = shared_lines("fedora/messages-2017.jsonl") else { return };
     let ca = std::fs::read(shared_data("fedora/ca.crt").expect("beside the messages")).unwrap();
     let authority = LegacyAuthority::new("ca.crt", &ca, LegacyRevocation::NotChecked).unwrap();
-    let verifier = Verifier::legacy_only(authority, Arc::new(danger::allow_everything()), LIMITS);
+    let verifier = Verifier::new(
+        None,
+        Arc::new(danger::allow_everything()),
+        Legacy::Accepted(Box::new(authority)),
+        LIMITS,
+    );
     for body in bodies {
         let verified = verify(&verifier, &body).unwrap_or_else(|e| panic!("{}: {body}", e.reason()));
         let signer = verified.signer().to_string();
