@@ -2,11 +2,12 @@
 
 use super::output::{DIM, GOOD, Output, STRONG};
 use super::{CliError, Global, Outcome};
+use crate::bus::SubscribeError;
 use crate::config::{Config, Entry, FilePath, Origin, Sources};
 use crate::pki::chain::{Purpose, TrustStore};
 use crate::store::credentials::Credentials;
 use crate::store::policy::{self, PolicyFileError};
-use crate::store::trust::{TrustFileError, TrustFiles};
+use crate::store::trust::{TrustFileError, TrustFileErrors, TrustFiles};
 use crate::time::{Clock, SystemClock};
 use clap::Subcommand;
 use serde::Serialize;
@@ -60,6 +61,39 @@ fn complaint(error: &crate::config::ConfigError) -> CliError {
     match error.hint() {
         Some(hint) => complaint.hint(hint),
         None => complaint,
+    }
+}
+
+/// What is wrong with the trust material, with what mends it.
+pub(super) fn trust(errors: TrustFileErrors) -> CliError {
+    let complaint = CliError::new(&errors);
+    match errors.iter().find_map(TrustFileError::hint) {
+        Some(hint) => complaint.hint(hint),
+        None => complaint,
+    }
+}
+
+/// Why there is no subscriber, with what mends it.
+pub(super) fn subscribing(error: SubscribeError) -> CliError {
+    if let SubscribeError::Trust(errors) = error {
+        return trust(errors);
+    }
+    let hint = match error {
+        SubscribeError::NoEndpoints => {
+            Some("`fedmsg init DIR` makes a bus with endpoints; `--config DIR` then uses it")
+        }
+        SubscribeError::NoState => Some("set `state` in [freshness], in a file of fedmsg.d"),
+        SubscribeError::Connect(_)
+        | SubscribeError::Freshness(_)
+        | SubscribeError::Name { .. }
+        | SubscribeError::Pattern { .. }
+        | SubscribeError::Policy(_)
+        | SubscribeError::Receive(_)
+        | SubscribeError::Trust(_) => None,
+    };
+    match hint {
+        Some(hint) => CliError::from(error).hint(hint),
+        None => error.into(),
     }
 }
 
@@ -222,7 +256,7 @@ impl Findings {
                 return None;
             }
         };
-        for old in files.store().ageing(SystemClock.now()) {
+        for old in files.store().map(|store| store.ageing(SystemClock.now())).unwrap_or_default() {
             self.warnings.push(CliError::new(format_args!(
                 "{}: `{}` is past two thirds of its life, which ends at {}",
                 old.label, old.name, old.until
@@ -262,7 +296,8 @@ impl Findings {
         let issue = format!("`fedmsg ca issue {service} --host {host}` makes a certificate");
         match Credentials::load(directory.path(), service.as_str(), host.as_str()) {
             Ok(credentials) => {
-                let refused = trust.and_then(|trust| refused(&credentials, trust.store()));
+                let refused =
+                    trust.and_then(TrustFiles::store).and_then(|store| refused(&credentials, store));
                 self.errors.extend(refused.map(|error| error.hint(issue)));
             }
             Err(error) => self.errors.push(CliError::from(error).hint(issue)),

@@ -12,6 +12,7 @@ pub mod output;
 mod policy;
 mod publish;
 mod tail;
+mod verdict;
 mod verify;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -121,6 +122,30 @@ impl<E: std::error::Error> From<E> for CliError {
     }
 }
 
+/// Sends the library's log to stderr: warnings, with `-v` what happens, with `-vv` everything. `RUST_LOG` says it more
+/// exactly.
+fn log(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let ansi = global.color == Color::Always
+        || (global.color == Color::Auto && std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // A second subscriber cannot be set, and the first does as well.
+    let _ = if global.json { log.json().try_init() } else { log.with_ansi(ansi).try_init() };
+}
+
+/// A runtime for a command that talks to the bus. One thread: what is heavy has its own.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::new(format_args!("cannot start: {error}")))
+}
+
 /// Runs the command line and says with which code to exit.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -131,6 +156,7 @@ pub fn main() -> ExitCode {
             return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(2) };
         }
     };
+    log(&cli.global);
     let mut out = Output::new(&cli.global);
     let ended = match cli.command {
         Command::Demo(args) => demo::run(args, &cli.global, &mut out),

@@ -95,6 +95,11 @@ impl Output {
         }
     }
 
+    /// A line to stderr that `-q` does not silence: data of the second kind, such as a message that was refused.
+    pub fn always(&mut self, line: impl Display) {
+        self.talk(line);
+    }
+
     /// A warning, which `-q` does not silence.
     pub fn warn(&mut self, line: impl Display) {
         self.talk(format_args!("{WARN}warning:{WARN:#} {line}"));

@@ -1,12 +1,237 @@
 //! `fedmsg tail`
 
-use super::output::Output;
-use super::{CliError, Global, Outcome};
+use super::output::{BAD, DIM, GOOD, Output};
+use super::verdict::Verdict;
+use super::{CliError, Global, Outcome, config, runtime};
+use crate::bus::subscriber::{all_endpoints, parse_patterns};
+use crate::bus::transport::{Bounds, Link, LinkState, Transport};
+use crate::bus::zeromq::ZeroMq;
+use crate::bus::{Counts, Event, Selection, Subscriber, Subscription};
+use crate::config::Config;
+use crate::limits::Limits;
+use crate::message::{Malformed, RawMessage, Unverified};
+use serde_json::json;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// Watch the bus: every message verified before it is shown.
+/// Watch the bus: every message is verified before it is shown.
+///
+/// Verified messages go to stdout. Messages that are refused go to stderr with their reason, and are counted. Ends on Ctrl-C, after
+/// --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and did not come).
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Topics to watch: whole fields, `*` is one field, a final `#` any number. May be repeated.
+    #[arg(long, value_name = "PATTERN", default_value = "#")]
+    topic: Vec<String>,
+    /// End after this many messages.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End after this many seconds.
+    #[arg(long, value_name = "S")]
+    timeout: Option<f64>,
+    /// Remember by this name, over a restart, what was shown (needs freshness.state).
+    #[arg(long, value_name = "NAME", conflicts_with = "unverified")]
+    name: Option<String>,
+    /// Show what comes without verifying any of it; each line is marked.
+    #[arg(long)]
+    unverified: bool,
+}
 
-pub(super) fn run(_args: Args, _global: &Global, _out: &mut Output) -> Result<Outcome, CliError> {
-    Err(CliError::new("not built yet"))
+pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let config = config::load(global, out, &[])?;
+    let limit = match args.timeout.map(Duration::try_from_secs_f64) {
+        None => Duration::MAX,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => return Err(CliError::new("--timeout: not a number of seconds from 0 on")),
+    };
+    runtime()?.block_on(async {
+        if args.unverified {
+            unverified(&args, limit, &config, out).await
+        } else {
+            verified(&args, limit, &config, out).await
+        }
+    })
+}
+
+async fn verified(
+    args: &Args,
+    limit: Duration,
+    config: &Config,
+    out: &mut Output,
+) -> Result<Outcome, CliError> {
+    let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
+    let opened = match &args.name {
+        None => Subscriber::open(config, &patterns).await,
+        Some(name) => Subscriber::open_as(name, config, &patterns).await,
+    };
+    let mut subscriber = opened.map_err(config::subscribing)?;
+    let mut links = Links::new(subscriber.links());
+    let mut shown = 0;
+    let ended = until(limit, async {
+        while args.count.is_none_or(|count| shown < count) {
+            tokio::select! {
+                () = links.changed() => links.say(out),
+                event = subscriber.event() => match event? {
+                    Event::Delivery(delivery) => {
+                        shown += 1;
+                        show(out, &Verdict::verified(delivery.message()))?;
+                    }
+                    Event::Rejected(endpoint, rejected) => {
+                        refused(out, &Verdict::rejected(&rejected).from(&endpoint))?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    summary(out, subscriber.counts());
+    Ok(if ended == End::Timeout && args.count.is_some() { Outcome::No } else { Outcome::Yes })
+}
+
+async fn unverified(
+    args: &Args,
+    limit: Duration,
+    config: &Config,
+    out: &mut Output,
+) -> Result<Outcome, CliError> {
+    let limits = config.limits.to_limits();
+    let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
+    let subscription = Subscription::new(parse_patterns(&patterns, &limits)?);
+    let endpoints = all_endpoints(config).map_err(config::subscribing)?;
+    let mut socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, subscription.prefixes()).await?;
+    let mut links = Links::new(socket.links());
+    out.warn("nothing is verified (--unverified): whatever is shown, anybody may have sent");
+    let mut shown = 0;
+    let ended = until(limit, async {
+        while args.count.is_none_or(|count| shown < count) {
+            tokio::select! {
+                () = links.changed() => links.say(out),
+                received = socket.recv() => {
+                    let received = received?;
+                    match look(received.message, &subscription, &limits) {
+                        Look::Malformed(malformed) => refused(out, &Verdict::malformed(&malformed).from(&received.endpoint))?,
+                        Look::Message(message) => {
+                            shown += 1;
+                            show(out, &Verdict::unverified(&message))?;
+                        }
+                        Look::Unwanted => {}
+                    }
+                },
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(if ended == End::Timeout && args.count.is_some() { Outcome::No } else { Outcome::Yes })
+}
+
+/// What a message is to one who verifies nothing.
+enum Look {
+    Malformed(Malformed),
+    Message(Box<Unverified>),
+    Unwanted,
+}
+
+fn look(raw: RawMessage, subscription: &Subscription, limits: &Limits) -> Look {
+    let unwanted = |frame: &bytes::Bytes| subscription.select(frame, limits) == Selection::Unwanted;
+    if raw.parts.first().is_some_and(unwanted) {
+        return Look::Unwanted;
+    }
+    Unverified::parse(raw, limits).map_or_else(Look::Malformed, |message| Look::Message(Box::new(message)))
+}
+
+#[derive(PartialEq)]
+enum End {
+    Asked,
+    Timeout,
+}
+
+/// Runs `work` until it is done, the time is up, or somebody asks for the end.
+async fn until(limit: Duration, work: impl Future<Output = Result<(), CliError>>) -> Result<End, CliError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut work = pin!(work);
+    tokio::select! {
+        done = timeout(limit, &mut work) => match done {
+            Ok(done) => done.map(|()| End::Asked),
+            Err(_) => Ok(End::Timeout),
+        },
+        _ = terminate.recv() => Ok(End::Asked),
+        _ = interrupt.recv() => Ok(End::Asked),
+    }
+}
+
+/// The endpoints, of which each change is said once.
+struct Links {
+    watched: watch::Receiver<Vec<Link>>,
+    said: Vec<LinkState>,
+}
+
+impl Links {
+    fn new(mut watched: watch::Receiver<Vec<Link>>) -> Self {
+        watched.mark_changed();
+        Self { watched, said: Vec::new() }
+    }
+
+    /// Waits for a change; for ever, if the engine has ended: then the messages' own end says so.
+    async fn changed(&mut self) {
+        if self.watched.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn say(&mut self, out: &mut Output) {
+        let links = self.watched.borrow_and_update().clone();
+        for (n, link) in links.iter().enumerate() {
+            let endpoint = &link.endpoint;
+            match (&link.state, self.said.get(n)) {
+                (LinkState::Connected, said) if said != Some(&link.state) => {
+                    out.say(format_args!("{DIM}connected to {endpoint}{DIM:#}"));
+                }
+                // A publisher's other endpoints are down most of the time: only the loss of one is worth a line.
+                (LinkState::Down { fault }, Some(LinkState::Connected)) => {
+                    out.say(format_args!("{DIM}lost {endpoint}: {fault}{DIM:#}"));
+                }
+                (LinkState::Down { fault }, _) => out.detail(format_args!("{DIM}{endpoint}: {fault}{DIM:#}")),
+                (LinkState::Connected | LinkState::Connecting, _) => {}
+            }
+        }
+        self.said = links.into_iter().map(|link| link.state).collect();
+    }
+}
+
+fn show(out: &mut Output, verdict: &Verdict<'_>) -> io::Result<()> {
+    if out.is_json() { out.object(verdict) } else { out.line(verdict) }
+}
+
+/// What was refused goes to stderr: nobody who reads stdout can take it for a message.
+fn refused(out: &mut Output, verdict: &Verdict<'_>) -> io::Result<()> {
+    if out.is_json() {
+        let object = serde_json::to_string(verdict)?;
+        out.always(object);
+    } else {
+        out.always(verdict);
+    }
+    Ok(())
+}
+
+fn summary(out: &mut Output, counts: &Counts) {
+    let refused: u64 = counts.rejected.values().sum();
+    if out.is_json() {
+        let reasons: serde_json::Map<_, _> =
+            counts.rejected.iter().map(|(code, n)| (code.to_string(), json!(n))).collect();
+        out.say(json!({"delivered": counts.delivered, "rejected": reasons, "unwanted": counts.unwanted}));
+        return;
+    }
+    let mut line = format!("{GOOD}{} delivered{GOOD:#}, {BAD}{refused} refused{BAD:#}", counts.delivered);
+    for (code, count) in &counts.rejected {
+        line.push_str(&format!("{DIM}, {code} {count}{DIM:#}"));
+    }
+    out.say(line);
 }

@@ -14,6 +14,7 @@ mod bus;
 mod config_cli;
 mod init_cli;
 mod layers;
+mod path;
 mod peers;
 mod pki_validation;
 mod policy_cli;

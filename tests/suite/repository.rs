@@ -118,3 +118,23 @@ fn the_rules_can_fail() {
     assert_eq!(machine_path(&path), Some(&path[4..19]));
     assert_eq!(machine_path(&path.replace("see /", "see target/")), None);
 }
+
+/// `docs/threats.md` names the test that shows each claim: a claim whose test has gone is noticed.
+#[test]
+fn the_threats_name_tests_that_exist() {
+    let files = tracked().unwrap_or_default();
+    let Some((_, threats)) = files.iter().find(|(name, _)| name == "docs/threats.md") else { return };
+    let sources: String =
+        files.iter().filter(|(name, _)| name.ends_with(".rs")).map(|(_, text)| text.as_str()).collect();
+    // Of all that is in backticks, names of five words and more are tests.
+    let named = threats.split('`').skip(1).step_by(2);
+    let tests: Vec<&str> =
+        named.filter(|name| name.matches('_').count() >= 4 && !name.contains(' ')).collect();
+    assert!(tests.len() > 30, "{} tests are named", tests.len());
+    for test in tests {
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "docs/threats.md names `{test}`, and there is no such test"
+        );
+    }
+}

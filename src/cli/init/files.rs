@@ -41,9 +41,9 @@ directory = "pki/services"
 [policy]
 files = ["policy.toml"]
 
-# A consumer that has to know after a restart what it delivered needs a file of its own for that:
-#[freshness]
-#state = "state/CONSUMER.sqlite"
+# Where named consumers (`fedmsg tail --name NAME`) remember over a restart what they were delivered.
+[freshness]
+state = "state"
 "#
     )
 }

@@ -1,0 +1,193 @@
+//! The whole path, by the commands, as a stranger would go it.
+
+use crate::support::{Child, fedmsg, run, temp_dir};
+use bytes::Bytes;
+use fedmsg::Config;
+use fedmsg::bus::transport::{Bounds, PublishSocket, Transport};
+use fedmsg::bus::zeromq::ZeroMq;
+use fedmsg::message::RawMessage;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory with the bus that `fedmsg init` made in it.
+fn bus() -> tempfile::TempDir {
+    let directory = temp_dir();
+    run(fedmsg().arg("init").arg(directory.path().join("bus"))).expect_code(0);
+    directory
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn three_commands_to_a_verified_message() {
+    let directory = bus();
+    let mut tail = Child::spawn(fedmsg().current_dir(directory.path()).args([
+        "--config",
+        "bus",
+        "--json",
+        "tail",
+        "--topic",
+        "org.fedoraproject.*.shell.#",
+        "--count",
+        "1",
+    ]));
+    let body = r#"{"hello": "world", "big": 18446744073709551617}"#;
+    let published = run(fedmsg().current_dir(directory.path()).args([
+        "--config",
+        "bus",
+        "--json",
+        "publish",
+        "log.message",
+        "--username",
+        "lena",
+        "--body",
+        body,
+    ]))
+    .expect_code(0);
+    let published = json(&published.stdout);
+    let shown = json(&tail.line("a message", |_| true));
+    assert_eq!(shown["verdict"], "verified");
+    assert_eq!(shown["msg_id"], published["msg_id"]);
+    assert_eq!(shown["topic"], "org.fedoraproject.dev.shell.log.message");
+    assert_eq!(shown["signer"], "spiffe://dev.example/dev/shell/localhost");
+    assert_eq!((&shown["username"], &shown["reason"]), (&Value::from("lena"), &Value::Null));
+    assert_eq!(shown["rule"], "own-subtree");
+    tail.finish().expect_code(0);
+}
+
+#[test]
+fn publishing_to_nobody_or_what_the_policy_refuses_is_a_no() {
+    let directory = bus();
+    let publish = |arguments: &[&str]| {
+        let mut command = fedmsg();
+        command.current_dir(directory.path()).args(["--config", "bus", "publish"]).args(arguments);
+        run(&mut command)
+    };
+    let nobody = publish(&["log.message", "--wait", "50ms"]).expect_code(1);
+    assert!(
+        nobody.stderr.contains("nobody subscribed") && nobody.stderr.contains("hint:"),
+        "{}",
+        nobody.stderr
+    );
+    let wrong = publish(&["log.message", "--body", "{\"a\":1,\"a\":2}"]).expect_code(2);
+    assert!(wrong.stderr.contains("key \"a\" stands twice"), "{}", wrong.stderr);
+    let wrong = publish(&["log..message"]).expect_code(2);
+    assert!(wrong.stderr.contains("empty field"), "{}", wrong.stderr);
+    let unknown = publish(&["log.message", "--service", "nosuch"]).expect_code(2);
+    assert!(unknown.stderr.contains("hint:"), "{}", unknown.stderr);
+
+    std::fs::write(directory.path().join("bus/policy.toml"), "version = 1\nserial = 9\n").unwrap();
+    let refused = publish(&["log.message"]).expect_code(1);
+    assert!(refused.stderr.contains("no rule allows"), "{}", refused.stderr);
+}
+
+/// Whoever can bind an endpoint can send; this is such a one.
+async fn intruder(directory: &Path) -> Box<dyn PublishSocket> {
+    let config = Config::open(directory.join("bus")).unwrap();
+    let endpoints: Vec<_> = config.endpoints.of("wiki").unwrap().iter().cloned().collect();
+    ZeroMq::new(Bounds { queue_bytes: 256 << 20 }).bind(&endpoints).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_messages_leave_a_running_tail_alive_and_are_counted() {
+    let topic = "org.fedoraproject.dev.wiki.article.edit";
+    let legacy = |rest: &str| {
+        format!("{{\"topic\":\"{topic}\",\"msg\":{{}},\"timestamp\":1,\"msg_id\":\"x\",{rest}}}")
+    };
+    let raw = |topic: &str, body: String| RawMessage::new(topic.to_owned(), body);
+    let proof = |text: &str| format!("{{\"topic\":\"{topic}\",\"v\":2,\"proof\":\"{text}\"}}");
+    let inputs: Vec<(RawMessage, &str)> = vec![
+        (RawMessage { parts: vec![Bytes::from(topic)] }, "frame-count"),
+        (raw(topic, "this is not JSON".into()), "json-malformed"),
+        (RawMessage::new(topic, &b"{\"msg\":\"\xff\xfe\"}"[..]), "json-not-utf8"),
+        (raw(topic, legacy("\"crypto\":[\"x509\"]")), "legacy-crypto-unsupported"),
+        (
+            raw(topic, legacy("\"crypto\":\"x509\",\"certificate\":\"junk!\",\"signature\":\"QQ==\"")),
+            "legacy-signature-malformed",
+        ),
+        (
+            raw(topic, legacy("\"crypto\":\"x509\",\"certificate\":\"QQ==\",\"signature\":5")),
+            "legacy-signature-malformed",
+        ),
+        (raw(topic, format!("{{\"msg\":{}}}", "9".repeat(5000))), "json-number-too-long"),
+        (raw(topic, "{\"msg\":".to_owned() + &"[".repeat(100_000)), "json-too-deep"),
+        (raw("", String::new()), "topic-malformed"),
+        (RawMessage { parts: vec![topic.into(), "{}".into(), "more".into()] }, "frame-count"),
+        (raw(topic, "x".repeat(64 << 20)), "body-too-large"),
+        (raw("org.fedoraproject.dev.wiki\0", "{}".into()), "topic-malformed"),
+        (raw(&"a".repeat(300), "{}".into()), "topic-too-long"),
+        (raw(topic, proof("AQEB\\nAAAA")), "proof-malformed"),
+        (raw(topic, proof("AQEB\nAAAA")), "json-malformed"),
+    ];
+    let directory = bus();
+    let mut tail =
+        Child::spawn(fedmsg().current_dir(directory.path()).args(["--config", "bus", "--json", "tail"]));
+    let intruder = intruder(directory.path()).await;
+    for (message, expected) in &inputs {
+        intruder.send_to_subscriber(message.clone(), PATIENCE).await.unwrap();
+        let said = tail.error_line(expected, |line| line.starts_with('{'));
+        assert_eq!(json(&said)["reason"], *expected, "{said}");
+    }
+    run(fedmsg().current_dir(directory.path()).args(["--config", "bus", "publish", "log.message"]))
+        .expect_code(0);
+    assert_eq!(json(&tail.line("the good message", |_| true))["verdict"], "verified");
+    run(std::process::Command::new("kill").arg(tail.id().to_string())).expect_code(0);
+    let ended = tail.finish().expect_code(0);
+    let summary = json(ended.stderr.lines().last().unwrap());
+    assert_eq!(summary["delivered"], 1);
+    let refused: u64 = summary["rejected"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(refused, u64::try_from(inputs.len()).unwrap());
+    assert_eq!(summary["rejected"]["frame-count"], 2);
+}
+
+#[test]
+fn a_named_consumer_is_not_shown_a_message_twice_over_a_restart() {
+    let directory = bus();
+    let tail = |name: &str| {
+        let mut command = fedmsg();
+        command
+            .current_dir(directory.path())
+            .args(["--config", "bus", "--json", "tail", "--count", "1", "--name", name]);
+        Child::spawn(&mut command)
+    };
+    let mut first = tail("one");
+    run(fedmsg().current_dir(directory.path()).args(["--config", "bus", "publish", "log.message"]))
+        .expect_code(0);
+    first.line("the message", |line| line.contains("verified"));
+    first.finish().expect_code(0);
+    let frames = run(fedmsg().current_dir(directory.path()).args(["--config", "bus", "config", "check"]));
+    frames.expect_code(0);
+    assert!(directory.path().join("bus/state/one.sqlite").exists());
+}
+
+#[test]
+fn the_demo_ends_well_and_says_what_happened() {
+    let demo = run(fedmsg().args(["--json", "demo"])).expect_code(0);
+    let lines: Vec<Value> = demo.stdout.lines().map(json).collect();
+    let attacks: Vec<&Value> = lines.iter().filter(|line| line["attack"].is_string()).collect();
+    assert!(attacks.len() >= 15, "{} attacks", attacks.len());
+    for attack in attacks {
+        assert_eq!(attack["reason"], attack["expected"], "{attack}");
+        assert_eq!(attack["delivered"], false, "{attack}");
+    }
+    let summary = lines.last().unwrap();
+    assert_eq!((&summary["ok"], &summary["delivered"]), (&Value::from(true), &summary["published"]));
+    assert!(run(fedmsg().arg("demo")).expect_code(0).stdout.contains("refused because"));
+}
+
+#[test]
+fn the_demo_takes_real_messages() {
+    let Some(path) = crate::support::shared_data("fedora/messages-2017.jsonl") else { return };
+    let demo = run(fedmsg().args(["--json", "demo", "--messages"]).arg(path)).expect_code(0);
+    assert_eq!(json(demo.stdout.lines().last().unwrap())["delivered"], 6);
+    let directory = temp_dir();
+    let file = directory.path().join("messages");
+    std::fs::write(&file, "{\"topic\":\"a.b.c\",\"msg\":1}\n").unwrap();
+    let wrong = run(fedmsg().args(["demo", "--messages"]).arg(&file)).expect_code(2);
+    assert!(wrong.stderr.contains("messages:1: topic `a.b.c`"), "{}", wrong.stderr);
+}
