@@ -12,6 +12,7 @@ pub(crate) use peers::{Peer, peer_command};
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test calls it stuck. Generous, since it is only ever spent by a failure.
@@ -46,12 +47,19 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// `count` different ports of the loopback address on which nothing listens. They are held together while they are
-/// chosen, so that no two are the same.
+/// `count` ports of the loopback address on which nothing listens, and which no other caller in this process was given.
+///
+/// They lie below the ports that the system gives to outgoing connections: one of those could otherwise take a port
+/// between its choice and its use, or even be connected to itself.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 10_000;
+    const PORTS: u16 = 9_000;
+    // Two test runs at once begin at different places.
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS)).expect("below PORTS");
+    let next = || FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).filter(free).take(count).collect()
 }
 
 /// As [`free_ports`], written as endpoints.
