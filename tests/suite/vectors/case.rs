@@ -100,17 +100,13 @@ impl Case {
     fn verifier(&self) -> Result<Verifier, ReasonCode> {
         let policy = Arc::new(policy());
         let limits = changed_limits(&self.limits);
-        match (&self.trust, self.legacy) {
-            (Some(name), LegacyMessages::Accepted) => {
-                let legacy = Legacy::Accepted(Box::new(legacy_authority()));
-                Ok(Verifier::new(Arc::new(trust_store(name)?), policy, legacy, limits))
-            }
-            (Some(name), LegacyMessages::Refused) => {
-                Ok(Verifier::new(Arc::new(trust_store(name)?), policy, Legacy::Refused, limits))
-            }
-            (None, LegacyMessages::Accepted) => Ok(Verifier::legacy_only(legacy_authority(), policy, limits)),
-            (None, LegacyMessages::Refused) => panic!("nothing is trusted"),
-        }
+        let trust = self.trust.as_deref().map(trust_store).transpose()?.map(Arc::new);
+        let legacy = match self.legacy {
+            LegacyMessages::Accepted => Legacy::Accepted(Box::new(legacy_authority())),
+            LegacyMessages::Refused => Legacy::Refused,
+        };
+        assert!(trust.is_some() || self.legacy == LegacyMessages::Accepted, "nothing is trusted");
+        Ok(Verifier::new(trust, policy, legacy, limits))
     }
 }
 
