@@ -107,7 +107,8 @@ impl Development {
     /// [`DevelopmentError::Serial`], if its certificate has none that a list can name.
     pub fn revoke(&mut self, signer: &Signer) -> Result<(), DevelopmentError> {
         let serial = Serial::from_bytes(signer.certificate().serial())?;
-        self.revoked.push(Revoked { serial, at: self.now, reason: RevocationReason::KeyCompromise });
+        let reason = RevocationReason::KeyCompromise;
+        self.revoked.push(Revoked { serial, at: self.now, reason, invalid_since: None });
         Ok(())
     }
 

@@ -70,6 +70,12 @@ impl Timestamp {
         self.0 - earlier.0
     }
 
+    /// Whether two thirds of a life from `from` until `until` have passed at this time: when a certificate or a list is due
+    /// to be made anew.
+    pub fn is_past_two_thirds(self, from: Self, until: Self) -> bool {
+        self.seconds_since(from).saturating_mul(3) >= until.seconds_since(from).saturating_mul(2)
+    }
+
     /// The calendar year, which a `msg_id` begins with.
     pub fn year(self) -> i64 {
         civil_from_days(self.0.div_euclid(SECONDS_A_DAY)).0

@@ -37,6 +37,8 @@ pub struct Revocation {
     pub date: Timestamp,
     /// The reason code (RFC 5280, section 5.3.1), if the entry has one.
     pub reason: Option<u8>,
+    /// Since when the key is known or suspected not to be its owner's alone (section 5.3.2), if the entry says.
+    pub invalidity_date: Option<Timestamp>,
 }
 
 impl Revocation {
@@ -53,6 +55,20 @@ impl Revocation {
             Some(9) => "privilegeWithdrawn",
             Some(10) => "aACompromise",
             Some(_) | None => "unspecified",
+        }
+    }
+
+    /// Whether somebody else may have had the key.
+    pub fn is_compromise(&self) -> bool {
+        matches!(self.reason, Some(1 | 2 | 10))
+    }
+
+    /// From when on what the key signed is in doubt: for a compromise the invalidity date, if there is one and it is
+    /// earlier than the revocation; otherwise the revocation, before which nothing was wrong.
+    pub fn suspect_since(&self) -> Timestamp {
+        match self.invalidity_date {
+            Some(since) if self.is_compromise() => since.min(self.date),
+            Some(_) | None => self.date,
         }
     }
 }
@@ -170,6 +186,12 @@ impl Crl {
         if self.number.is_empty() { "00".to_owned() } else { hex(&self.number) }
     }
 
+    /// The CRL number, if it is less than 2^64: ours are.
+    pub fn number(&self) -> Option<u64> {
+        let is_small = self.number.len() <= 8;
+        is_small.then(|| self.number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
     /// When it was issued.
     pub fn this_update(&self) -> Timestamp {
         self.this_update
@@ -249,6 +271,10 @@ fn revoked(parsed: &CertificateRevocationList<'_>) -> Result<HashMap<Box<[u8]>, 
             let revocation = Revocation {
                 date: timestamp(entry.revocation_date.timestamp())?,
                 reason: entry.reason_code().map(|(_, code)| code.0),
+                invalidity_date: entry
+                    .invalidity_date()
+                    .map(|(_, since)| timestamp(since.timestamp()))
+                    .transpose()?,
             };
             Ok((magnitude(entry.raw_serial()).into(), revocation))
         })

@@ -301,7 +301,9 @@ impl LegacyCrl {
         for entry in list.iter_revoked_certificates() {
             let date = time(entry.revocation_date.timestamp())?;
             let reason = entry.reason_code().map(|(_, code)| code.0);
-            revoked.insert(magnitude(entry.raw_serial()).into(), Revocation { date, reason });
+            let since = entry.invalidity_date().map(|(_, since)| time(since.timestamp()));
+            let revocation = Revocation { date, reason, invalidity_date: since.transpose()? };
+            revoked.insert(magnitude(entry.raw_serial()).into(), revocation);
         }
         Ok(Self {
             label: label.to_owned(),

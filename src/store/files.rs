@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 /// The most bytes that a private file may have. A key of 4096 bits in PEM has 3 KiB.
 const MAX_PRIVATE_BYTES: u64 = 64 * 1024;
 
+/// How the name of a file begins that is being written beside its place.
+pub(crate) const TEMPORARY_PREFIX: &str = ".new-";
+
 /// Why a file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -147,7 +150,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let directory = directory_of(path);
     // The builder makes it with O_EXCL under a random name, so nobody can have put a link there before.
     let mut beside = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(TEMPORARY_PREFIX)
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(directory)
         .map_err(at(directory, "making a file"))?;

@@ -111,6 +111,52 @@ fn from_init_to_a_refusal_that_openssl_shares() {
 }
 
 #[test]
+fn the_inventory_and_its_log() {
+    let temp = temp_dir();
+    let (dir, pki) = (temp.path(), temp.path().join("pki"));
+    ca(dir, &["init", "--trust-domain", "a.example"]).expect_code(0);
+    ca(dir, &["issue", "shell", "--days", "10"]).expect_code(0);
+    ca(dir, &["issue", "koji", "--days", "80"]).expect_code(0);
+    let before = objects(&ca(dir, &["--json", "log", "verify"]).expect_code(0));
+    assert_eq!((&before[0]["entries"], &before[0]["certificates"]), (&7.into(), &3.into()));
+    let head = before[0]["head"].as_str().unwrap();
+    let since = ["--reason", "key-compromise", "--invalid-since", "2020-01-01T00:00:00Z"];
+    let identity = ["--json", "revoke", "spiffe://a.example/dev/koji/localhost"];
+    let revoked = objects(&ca(dir, &[&identity[..], &since[..]].concat()).expect_code(0));
+    assert_eq!(revoked[0]["invalid_since"], "2020-01-01T00:00:00Z");
+    let text = openssl(&["crl", "-noout", "-text", "-in"], &[&pki.join("issuing.crl")]).expect_code(0).stdout;
+    assert!(text.contains("Key Compromise") && text.contains("Invalidity Date"), "{text}");
+
+    let names = |args: &[&str]| -> Vec<String> {
+        let listed = objects(&ca(dir, &[&["--json", "list"], args].concat()).expect_code(0));
+        listed.iter().map(|o| o["name"].as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--state", "revoked"]), ["koji-localhost"]);
+    assert_eq!(names(&["--within", "30d"]), ["shell-localhost"]);
+    assert_eq!(names(&["--state", "valid", "--state", "expired"]), ["fedmsg", "shell-localhost"]);
+    let shown = objects(&ca(dir, &["--json", "show", revoked[0]["serial"].as_str().unwrap()]).expect_code(0));
+    let what: Vec<&Value> =
+        shown[0]["log"].as_array().unwrap().iter().map(|record| &record["what"]).collect();
+    assert_eq!(what, ["issue", "revoke"]);
+    let exported = ca(dir, &["export", "--format", "pem"]).expect_code(0).stdout;
+    assert_eq!(exported.matches("BEGIN CERTIFICATE").count(), 3);
+    assert!(exported.contains(shown[0]["pem"].as_str().unwrap()));
+    assert_eq!(objects(&ca(dir, &["export"]).expect_code(0)).len(), 3);
+
+    let all = ["--json", "revoke", "--issued-before", "2999-01-01T00:00:00Z", "--reason", "superseded"];
+    assert_eq!(objects(&ca(dir, &all).expect_code(0)).len(), 1, "the one that is left");
+    ca(dir, &["log", "verify", "--contains", head]).expect_code(0);
+    let other = ca(dir, &["log", "verify", "--contains", &"0".repeat(64)]).expect_code(1);
+    assert!(other.stdout.contains("no entry has the hash"), "{other:?}");
+    assert!(ca(dir, &["log"]).expect_code(0).stdout.contains("reason=key-compromise"));
+
+    // Nothing is due yet, so that a timer writes nothing; what is gone is written.
+    assert_eq!(ca(dir, &["--json", "crl", "--due"]).expect_code(0).stdout, "");
+    fs::remove_file(pki.join("issuing.crl")).unwrap();
+    assert_eq!(objects(&ca(dir, &["--json", "crl", "--due"]).expect_code(0))[0]["crl_number"], 4);
+}
+
+#[test]
 fn the_roots_key_can_be_away() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));

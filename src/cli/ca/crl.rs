@@ -21,14 +21,21 @@ pub(super) struct Args {
     /// How many days the root's list is to live. [default: 180, by the profile]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
     root_days: Option<u32>,
+    /// Only those that are due: two thirds of their life have passed, or they are not the newest. For a timer.
+    #[arg(long)]
+    due: bool,
 }
 
 pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
-    let mut store = place.open()?;
     let now = SystemClock.now();
+    let mut store = place.open_and_recover(now, out)?;
     let mut failed = None;
     for level in store.levels() {
         // The list of a single authority is the one that is renewed from week to week.
+        if args.due && !store.is_crl_due(level, now).map_err(|error| place.explain(error))? {
+            out.detail(format_args!("{} is not due yet", store.crl_path(level).display()));
+            continue;
+        }
         let days = match level {
             Level::Root if store.issues() == Level::Issuing => args.root_days,
             Level::Root => args.days.or(args.root_days),
@@ -71,7 +78,7 @@ fn keep(
     }
     let list = WrittenCrl {
         level: Level::Root,
-        number: u64::from_str_radix(&crl.number_hex(), 16).unwrap_or(u64::MAX),
+        number: crl.number().unwrap_or(u64::MAX),
         entries: crl.len(),
         this_update: crl.this_update(),
         next_update: until,
@@ -79,8 +86,7 @@ fn keep(
     };
     show(&list, false, out)?;
     out.say(format_args!("{} stays as it is: {away}", list.path.display()));
-    let life = until.seconds_since(crl.this_update());
-    if now.seconds_since(crl.this_update()) > life / 3 * 2 {
+    if now.is_past_two_thirds(crl.this_update(), until) {
         out.warn(format_args!("{} runs out at {until}", list.path.display()));
         out.hint(bring_back(key, place));
     }

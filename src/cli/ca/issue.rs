@@ -35,8 +35,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
-    let mut store = place.open()?;
     let now = SystemClock.now();
+    let mut store = place.open_and_recover(now, out)?;
     let request = IssueRequest {
         env: args.env,
         service: args.service,

@@ -1,37 +1,31 @@
 //! `fedmsg ca list`
 
+use super::entry::{EntryFilter, object};
 use super::{CliError, Outcome, Output, Place, warn_of_stale_lists};
 use crate::cli::output::{BAD, DIM, GOOD, WARN};
 use crate::store::authority::{Entry, State};
 use crate::time::{Clock, SystemClock};
-use serde_json::json;
 
 /// List every certificate that was issued, and how it stands.
 ///
 /// A certificate is expiring when two thirds of its life have passed.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: EntryFilter,
+}
 
-pub(super) fn run(_args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
-    let store = place.open()?;
+pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let now = SystemClock.now();
-    let entries = store.entries().map_err(|error| place.explain(error))?;
+    let store = place.open_and_recover(now, out)?;
+    let all = store.entries().map_err(|error| place.explain(error))?;
+    let has_services = all.iter().any(|entry| entry.identity.is_some());
+    let entries: Vec<Entry> = all.into_iter().filter(|entry| args.filter.takes(entry, now)).collect();
     let width = entries.iter().map(|entry| name(entry).len()).max().unwrap_or(0);
     for entry in &entries {
         let state = entry.state(now);
         if out.is_json() {
-            out.object(&json!({
-                "state": state.as_str(),
-                "name": entry.name,
-                "identity": entry.identity.as_ref().map(ToString::to_string),
-                "serial": entry.serial.to_string(),
-                "issuer": entry.issuer.as_str(),
-                "issued_at": entry.issued_at.to_string(),
-                "not_before": entry.not_before.to_string(),
-                "not_after": entry.not_after.to_string(),
-                "revoked_at": entry.revocation.map(|(at, _)| at.to_string()),
-                "revocation_reason": entry.revocation.map(|(_, reason)| reason.as_str()),
-            }))?;
+            out.object(&object(entry, now))?;
             continue;
         }
         let style = match state {
@@ -42,14 +36,14 @@ pub(super) fn run(_args: &Args, place: &Place, out: &mut Output) -> Result<Outco
         };
         let word = state.as_str();
         let end = match entry.revocation {
-            Some((at, reason)) => format!("at {at} ({reason})"),
+            Some(revocation) => format!("at {} ({})", revocation.at, revocation.reason),
             None => format!("until {}", entry.not_after),
         };
         let (name, serial) = (name(entry), &entry.serial);
         out.line(format_args!("{style}{word:8}{style:#}  {name:width$}  {serial}  {end}"))?;
     }
     warn_of_stale_lists(&store, place, now, out);
-    if !entries.iter().any(|entry| entry.identity.is_some()) {
+    if !has_services {
         out.hint(place.command("ca issue SERVICE --host HOST"));
     }
     Ok(Outcome::Yes)

@@ -1,19 +1,24 @@
 //! `fedmsg ca`: the authority of a directory.
 
 mod crl;
+mod entry;
+mod export;
 mod init;
 mod issue;
 mod list;
+mod log;
 mod revoke;
+mod show;
 
 use super::output::Output;
 use super::{CliError, Global, Outcome};
 use crate::pki::profile::Profiles;
 use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level};
 use crate::store::files;
+use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
 
-/// Run the certificate authority: make it, issue, revoke, list.
+/// Run the certificate authority: make it, issue, revoke, keep the inventory and the log.
 ///
 /// The authority is in DIR/pki, where DIR is what --config says, and otherwise the current directory.
 #[derive(Debug, clap::Args)]
@@ -29,6 +34,9 @@ enum Command {
     Revoke(revoke::Args),
     Crl(crl::Args),
     List(list::Args),
+    Show(show::Args),
+    Export(export::Args),
+    Log(log::Args),
 }
 
 pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
@@ -39,6 +47,9 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Revoke(args) => revoke::run(&args, &place, out),
         Command::Crl(args) => crl::run(&args, &place, out),
         Command::List(args) => list::run(&args, &place, out),
+        Command::Show(args) => show::run(&args, &place, out),
+        Command::Export(args) => export::run(&args, &place, out),
+        Command::Log(args) => log::run(&args, &place, out),
     }
 }
 
@@ -81,8 +92,19 @@ impl Place {
     }
 
     fn open(&self) -> Result<AuthorityStore, CliError> {
-        let profiles = self.profiles()?;
-        AuthorityStore::open(&self.directory(), profiles).map_err(|error| self.explain(error))
+        AuthorityStore::open(&self.directory(), self.profiles()?).map_err(|error| self.explain(error))
+    }
+
+    /// The authority, with what a command that was killed had left finished, and said.
+    fn open_and_recover(&self, now: Timestamp, out: &mut Output) -> Result<AuthorityStore, CliError> {
+        let mut store = self.open()?;
+        for repair in store.recover(now).map_err(|error| self.explain(error))? {
+            out.warn(&repair);
+            if repair.waits() {
+                out.hint(self.command("ca crl"));
+            }
+        }
+        Ok(store)
     }
 
     /// A command of ours, for a hint.
@@ -119,6 +141,7 @@ impl Place {
             }
             E::Authority(_)
             | E::Index { .. }
+            | E::InvalidSince { .. }
             | E::Key { .. }
             | E::KeyAway { level: Level::Issuing, .. }
             | E::KeyKind { .. }
@@ -134,20 +157,18 @@ impl Place {
 }
 
 /// Says so, if the file of an authority's list is missing or stale or nearly so. Everything is refused under a stale list.
-fn warn_of_stale_lists(store: &AuthorityStore, place: &Place, now: crate::time::Timestamp, out: &mut Output) {
+fn warn_of_stale_lists(store: &AuthorityStore, place: &Place, now: Timestamp, out: &mut Output) {
     for level in store.levels() {
         let path = store.crl_path(level);
         let fault = match store.read_crl(level) {
             Err(error) => Some(error.to_string()),
             Ok(crl) => {
-                let life = crl.next_update().seconds_since(crl.this_update());
-                let age = now.seconds_since(crl.this_update());
                 let (shown, until) = (path.display(), crl.next_update());
                 if now >= until {
                     Some(format!(
                         "{shown} is stale since {until}: every message is refused until it is renewed"
                     ))
-                } else if age > life / 3 * 2 {
+                } else if now.is_past_two_thirds(crl.this_update(), until) {
                     Some(format!("{shown} runs out at {until}"))
                 } else {
                     None

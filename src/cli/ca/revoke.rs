@@ -2,13 +2,14 @@
 
 use super::{CliError, Outcome, Output, Place, read_argument};
 use crate::cli::output::{BAD, GOOD};
+use crate::identity::SpiffeId;
 use crate::pki::authority::RevocationReason;
 use crate::pki::chain::ChainError;
 use crate::pki::pem;
 use crate::pki::serial::Serial;
 use crate::reason::ReasonCode;
 use crate::store::authority::{Revocation, Target};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 use serde_json::json;
 use std::path::Path;
 
@@ -21,19 +22,33 @@ const MIN_SERIAL_DIGITS: usize = 16;
 /// Exit 0 if it is refused, 1 if it were not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A certificate's file, its serial number, or SERVICE-HOST: then all that the service has on that host.
-    #[arg(value_name = "SERVICE-HOST|SERIAL|FILE")]
-    target: String,
+    /// A certificate's file, its serial number, or an identity or SERVICE-HOST: then all that the service has on that host.
+    #[arg(value_name = "FILE|SERIAL|IDENTITY|SERVICE-HOST", required_unless_present = "issued_before")]
+    target: Option<String>,
+    /// Everything that services got before this time, and that is neither revoked nor expired.
+    #[arg(long, value_name = "TIME", conflicts_with = "target")]
+    issued_before: Option<Timestamp>,
     /// Why: key-compromise, superseded, cessation-of-operation, affiliation-changed, privilege-withdrawn, ca-compromise.
+    ///
+    /// A compromise makes earlier messages doubtful as well (see --invalid-since); the others do not. What was revoked for
+    /// another reason can be revoked again as a compromise.
     #[arg(long, default_value = "unspecified")]
     reason: RevocationReason,
+    /// Since when the key may have been known to somebody else (RFC 3339, such as 2026-11-24T00:00:00Z).
+    #[arg(long, value_name = "TIME")]
+    invalid_since: Option<Timestamp>,
 }
 
 pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
-    let mut store = place.open()?;
-    let target = target(&args.target)?;
+    let now = SystemClock.now();
+    let mut store = place.open_and_recover(now, out)?;
+    let target = match (&args.target, args.issued_before) {
+        (Some(text), None) => target(text)?,
+        (_, Some(time)) => Target::IssuedBefore(time),
+        (None, None) => return Err(CliError::new("nothing was named to revoke")),
+    };
     let revocations =
-        store.revoke(&target, args.reason, SystemClock.now()).map_err(|error| place.explain(error))?;
+        store.revoke(&target, args.reason, args.invalid_since, now).map_err(|error| place.explain(error))?;
     let mut outcome = Outcome::Yes;
     for revocation in &revocations {
         show(revocation, out)?;
@@ -62,7 +77,7 @@ fn show(revocation: &Revocation, out: &mut Output) -> Result<(), CliError> {
         Ok(_) => ("verified", None),
         Err(error) => ("rejected", Some(error.code().as_str())),
     };
-    let (at, reason) = entry.revocation.map_or((None, None), |(at, reason)| (Some(at), Some(reason)));
+    let revocation = entry.revocation;
     if out.is_json() {
         out.object(&json!({
             "verdict": verdict_word,
@@ -71,8 +86,9 @@ fn show(revocation: &Revocation, out: &mut Output) -> Result<(), CliError> {
             "identity": entry.identity.as_ref().map(ToString::to_string),
             "name": entry.name,
             "serial": entry.serial.to_string(),
-            "revoked_at": at.map(|at| at.to_string()),
-            "revocation_reason": reason.map(|reason| reason.as_str()),
+            "revoked_at": revocation.map(|revocation| revocation.at.to_string()),
+            "revocation_reason": revocation.map(|revocation| revocation.reason.as_str()),
+            "invalid_since": revocation.and_then(|revocation| revocation.invalid_since).map(|at| at.to_string()),
             "was_revoked": was_revoked,
             "crl": list.path,
             "crl_number": list.number,
@@ -81,8 +97,10 @@ fn show(revocation: &Revocation, out: &mut Output) -> Result<(), CliError> {
         return Ok(());
     }
     let word = if *was_revoked { "revoked before" } else { "revoked" };
-    let reason = reason.map_or("unspecified", RevocationReason::as_str);
-    out.line(format_args!("{name}  serial {}, {word} ({reason})", entry.serial))?;
+    let reason = revocation.map_or("unspecified", |revocation| revocation.reason.as_str());
+    let since = revocation.and_then(|revocation| revocation.invalid_since);
+    let since = since.map_or_else(String::new, |since| format!(", invalid since {since}"));
+    out.line(format_args!("{name}  serial {}, {word} ({reason}{since})", entry.serial))?;
     let (path, number, entries) = (list.path.display(), list.number, list.entries);
     out.line(format_args!("  {path}  number {number}, {entries} revoked, next update {}", list.next_update))?;
     match verdict {
@@ -92,7 +110,11 @@ fn show(revocation: &Revocation, out: &mut Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn target(text: &str) -> Result<Target, CliError> {
+/// What is meant by an argument: an identity, a file, a serial number or a name.
+pub(super) fn target(text: &str) -> Result<Target, CliError> {
+    if text.starts_with("spiffe://") {
+        return Ok(Target::Identity(text.parse::<SpiffeId>()?));
+    }
     let path = Path::new(text);
     if text.contains('/') || path.is_file() {
         let chain = pem::certificates(&read_argument(path)?)

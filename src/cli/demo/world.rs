@@ -97,7 +97,8 @@ impl World {
         let other_env = if env == "stg" { "dev" } else { "stg" };
         let staging = issue(other_env, &service, "trial01", None, now)?;
         let certificates = signers.len() + 3;
-        authority.revoke(&Target::Name(format!("{service}-lost01")), RevocationReason::KeyCompromise, now)?;
+        let lost = Target::Name(format!("{service}-lost01"));
+        authority.revoke(&lost, RevocationReason::KeyCompromise, None, now)?;
         for level in authority.levels() {
             authority.rewrite_crl(level, None, now)?;
         }

@@ -129,8 +129,8 @@ pub(super) fn crl(
         Ok(RevokedCertParams {
             serial_number: SerialNumber::from_slice(entry.serial.as_bytes()),
             revocation_time: moment(entry.at)?,
-            reason_code: Some(reason(entry.reason)),
-            invalidity_date: None,
+            reason_code: reason(entry.reason),
+            invalidity_date: entry.invalid_since.map(moment).transpose()?,
         })
     });
     let params = CertificateRevocationListParams {
@@ -185,15 +185,16 @@ fn moment(time: Timestamp) -> Result<OffsetDateTime, AuthorityError> {
         .map_err(|_| AuthorityError::Time(TimeError::OutOfRange(time.as_unix())))
 }
 
-fn reason(reason: RevocationReason) -> rcgen::RevocationReason {
+/// Nothing for a reason that nobody said: RFC 5280, 5.3.1, would rather not read `unspecified`.
+fn reason(reason: RevocationReason) -> Option<rcgen::RevocationReason> {
     use rcgen::RevocationReason as R;
-    match reason {
+    Some(match reason {
         RevocationReason::AffiliationChanged => R::AffiliationChanged,
         RevocationReason::CaCompromise => R::CaCompromise,
         RevocationReason::CessationOfOperation => R::CessationOfOperation,
         RevocationReason::KeyCompromise => R::KeyCompromise,
         RevocationReason::PrivilegeWithdrawn => R::PrivilegeWithdrawn,
         RevocationReason::Superseded => R::Superseded,
-        RevocationReason::Unspecified => R::Unspecified,
-    }
+        RevocationReason::Unspecified => return None,
+    })
 }

@@ -63,6 +63,8 @@ pub struct Revoked {
     pub at: Timestamp,
     /// Why.
     pub reason: RevocationReason,
+    /// Since when its key is not to be relied on, if that is earlier than the revocation (RFC 5280, 5.3.2).
+    pub invalid_since: Option<Timestamp>,
 }
 
 /// Why a certificate was revoked (RFC 5280, 5.3.1). `certificateHold` and `removeFromCRL` are left out: here a
@@ -108,6 +110,11 @@ impl RevocationReason {
             Self::Superseded => "superseded",
             Self::Unspecified => "unspecified",
         }
+    }
+
+    /// Whether somebody else has the key: then what it signed before the revocation is in doubt as well.
+    pub fn is_compromise(self) -> bool {
+        matches!(self, Self::CaCompromise | Self::KeyCompromise)
     }
 }
 
@@ -350,11 +357,7 @@ impl Issued {
 
     /// The certificate in PEM, and after it those in `chain`, the root left out: what a publisher sends along.
     pub fn to_pem(&self, chain: &[Certificate]) -> String {
-        let mut text = key::pem_block(pem::CERTIFICATE, self.certificate.der()).to_string();
-        for issuer in chain.iter().filter(|issuer| !issuer.is_self_issued()) {
-            text.push_str(&key::pem_block(pem::CERTIFICATE, issuer.der()));
-        }
-        text
+        chain_to_pem(&self.certificate, chain)
     }
 }
 
@@ -373,6 +376,15 @@ impl IssuedCrl {
     pub fn to_pem(&self) -> String {
         key::pem_block(pem::CRL, self.crl.der()).to_string()
     }
+}
+
+/// A certificate in PEM, and after it its issuers in `chain`, the root left out.
+pub fn chain_to_pem(certificate: &Certificate, chain: &[Certificate]) -> String {
+    let mut text = key::pem_block(pem::CERTIFICATE, certificate.der()).to_string();
+    for issuer in chain.iter().filter(|issuer| !issuer.is_self_issued()) {
+        text.push_str(&key::pem_block(pem::CERTIFICATE, issuer.der()));
+    }
+    text
 }
 
 fn check_trust_domain(trust_domain: &str) -> Result<(), AuthorityError> {

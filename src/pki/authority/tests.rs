@@ -78,7 +78,7 @@ fn who_is_on_the_list_is_refused() {
     };
     let (stolen, kept) = (issue(), issue());
     let serial = Serial::from_bytes(stolen.certificate().serial()).unwrap();
-    let entry = Revoked { serial, at: now(), reason: RevocationReason::KeyCompromise };
+    let entry = Revoked { serial, at: now(), reason: RevocationReason::KeyCompromise, invalid_since: None };
     let week = Duration::from_secs(7 * DAY);
     let store = |revoked: &[Revoked]| {
         let builder = TrustStore::builder(RevocationPolicy::Required)

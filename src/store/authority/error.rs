@@ -41,6 +41,14 @@ pub enum AuthorityStoreError {
         /// What SQLite says.
         cause: rusqlite::Error,
     },
+    /// A key cannot have been given away in the future.
+    #[error("{found} has not come: it is {now}")]
+    InvalidSince {
+        /// What was asked for.
+        found: Timestamp,
+        /// The time now.
+        now: Timestamp,
+    },
     /// The authority's certificate was revoked: what it issued would be refused.
     #[error("the {level} authority was revoked at {at} ({reason}), and can issue nothing")]
     IssuerRevoked {

@@ -14,27 +14,34 @@
 //! A single authority (a toy) has `root.key` beside `root.crt`, and nothing that is called issuing.
 //!
 //! The order of writing makes a crash harmless. A certificate is in the index before it is in a file; a revocation is in the
-//! index before the list is written, and the next list has it in any case; a file is old or new, never half.
+//! index before the list is written, and the next list has it in any case; a file is old or new, never half. What was entered
+//! and is not in its file yet is noted in the index, and [`AuthorityStore::recover`] sees to it after a crash.
 
 mod error;
 mod index;
+mod log;
+mod recover;
+mod revoke;
 
 pub use error::AuthorityStoreError;
-pub use index::{Entry, Level, State};
+pub use index::{Entry, EntryRevocation, Level, State};
+pub use log::{LOG_DOMAIN, LogEntry, LogFault, VerifiedLog};
+pub use recover::Repair;
+pub use revoke::{Revocation, Target};
 
 use super::credentials;
 use super::files::{self, FileError, at};
 use crate::identity::{Identity, SpiffeId};
-use crate::pki::authority::{Authority, AuthorityError, Issued, IssuedCrl, RevocationReason};
+use crate::pki::authority::{Authority, AuthorityError, Issued};
 use crate::pki::certificate::{Certificate, IdentityRule};
-use crate::pki::chain::{ChainError, Purpose, RevocationPolicy, TrustStore, ValidatedLeaf};
+use crate::pki::chain::{RevocationPolicy, TrustStore};
 use crate::pki::crl::Crl;
 use crate::pki::key::{KeyKind, PrivateKey};
 use crate::pki::pem;
 use crate::pki::profile::Profiles;
 use crate::pki::serial::Serial;
 use crate::time::Timestamp;
-use index::Index;
+use index::{Index, NewEntry};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -94,30 +101,6 @@ pub struct IssuedService {
     pub is_cut: bool,
     /// The certificate that was replaced, if it is still good.
     pub replaced: Option<Serial>,
-}
-
-/// What to revoke.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The certificate in a file.
-    Certificate(Vec<u8>),
-    /// Every certificate of `SERVICE-HOST` that is not expired.
-    Name(String),
-    /// One serial number.
-    Serial(Serial),
-}
-
-/// A revocation, and what the validation code says of the certificate since.
-#[derive(Debug)]
-pub struct Revocation {
-    /// The certificate, as the index has it now.
-    pub entry: Entry,
-    /// Whether it had been revoked before.
-    pub was_revoked: bool,
-    /// The list that names it.
-    pub list: WrittenCrl,
-    /// What a consumer who has the files of this directory now says.
-    pub verdict: Result<ValidatedLeaf, ChainError>,
 }
 
 /// A revocation list that was written.
@@ -226,53 +209,18 @@ impl AuthorityStore {
         let certificate = issued.certificate();
         let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
         let is_cut = certificate.not_after() < now.plus(lifetime);
-        self.index.add(level, certificate, Some(&identity), now)?;
+        self.index.add(&[NewEntry {
+            issuer: level,
+            certificate,
+            identity: Some(&identity),
+            issued_at: now,
+            request: None,
+            files: Some((&certificate_path, &key_path)),
+        }])?;
         files::write_private(&key_path, key.to_pem().as_bytes())?;
         files::write(&certificate_path, issued.to_pem(&authority.chain()).as_bytes())?;
+        self.index.files_written(level, &serial)?;
         Ok(IssuedService { serial, issued, certificate_path, key_path, key_kind, is_cut, replaced })
-    }
-
-    /// Revokes, writes the lists that now say so, and asks the validation code, with the files as they then are, what it
-    /// makes of each certificate. A certificate that was revoked before keeps its date and reason, and is checked again.
-    ///
-    /// # Errors
-    /// [`AuthorityStoreError::NotIssued`] if the index does not have it; [`AuthorityStoreError::Ambiguous`] if a name is two
-    /// services'; [`AuthorityStoreError::KeyAway`] if the list's signer has no key here.
-    pub fn revoke(
-        &mut self,
-        target: &Target,
-        reason: RevocationReason,
-        now: Timestamp,
-    ) -> Result<Vec<Revocation>, AuthorityStoreError> {
-        let _lock = self.lock()?;
-        let entries = self.find(target, now)?;
-        let mut levels: Vec<Level> = entries.iter().map(|entry| entry.issuer).collect();
-        levels.sort_unstable();
-        levels.dedup();
-        // Before anything is marked: a revocation that no list can carry would look done.
-        let mut signers = Vec::new();
-        for level in levels {
-            signers.push((level, self.signer(level, now)?));
-        }
-        self.index.revoke(&entries, now, reason)?;
-        let mut lists = Vec::new();
-        for (level, signer) in &signers {
-            lists.push(self.write_crl(*level, signer, None, now)?);
-        }
-        let store = self.trust_store()?;
-        let mut revocations = Vec::new();
-        for before in entries {
-            let found = self.index.by_serial(&before.serial)?;
-            let entry = found.into_iter().find(|entry| entry.issuer == before.issuer);
-            let list = lists.iter().find(|list| list.level == before.issuer);
-            let (Some(entry), Some(list)) = (entry, list) else {
-                return Err(AuthorityStoreError::NotIssued { found: before.serial.to_string() });
-            };
-            let verdict = self.verdict(&store, &entry, now)?;
-            let (was_revoked, list) = (before.revocation.is_some(), list.clone());
-            revocations.push(Revocation { entry, was_revoked, list, verdict });
-        }
-        Ok(revocations)
     }
 
     /// Writes the list of one authority with new dates, `days` from now or as the profile says.
@@ -288,7 +236,8 @@ impl AuthorityStore {
         let _lock = self.lock()?;
         let signer = self.signer(level, now)?;
         let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
-        self.write_crl(level, &signer, lifetime, now)
+        let number = self.index.next_crl_number(level, now)?;
+        self.write_crl(level, &signer, number, lifetime, now)
     }
 
     /// The list of one authority, as its file has it.
@@ -306,6 +255,46 @@ impl AuthorityStore {
     /// [`AuthorityStoreError::Index`].
     pub fn entries(&self) -> Result<Vec<Entry>, AuthorityStoreError> {
         self.index.entries()
+    }
+
+    /// The number that the newest list of an authority has, or will have when it is written.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Index`].
+    pub fn crl_number(&self, level: Level) -> Result<u64, AuthorityStoreError> {
+        self.index.crl_number(level)
+    }
+
+    /// Whether the list in an authority's file is to be written anew: two thirds of its life have passed, it is not the
+    /// newest, or it cannot be read.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Index`].
+    pub fn is_crl_due(&self, level: Level, now: Timestamp) -> Result<bool, AuthorityStoreError> {
+        let newest = self.index.crl_number(level)?;
+        Ok(self.read_crl(level).map_or(true, |crl| {
+            crl.number() < Some(newest) || now.is_past_two_thirds(crl.this_update(), crl.next_update())
+        }))
+    }
+
+    /// The issuance log, the first entry first.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Index`].
+    pub fn log(&self) -> Result<Vec<LogEntry>, AuthorityStoreError> {
+        self.index.log()
+    }
+
+    /// Verifies the log's chain of hashes, and every certificate and revocation of the index against it. `remembered` is a
+    /// hash that the log had once: only it can tell that the end was cut off, or that all of it was made anew.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Index`], if it cannot be read; the inner [`LogFault`] is the answer that something is wrong.
+    pub fn verify_log(
+        &self,
+        remembered: Option<[u8; 32]>,
+    ) -> Result<Result<VerifiedLog, LogFault>, AuthorityStoreError> {
+        log::verify(&self.index, remembered)
     }
 
     /// What a consumer has who was given the public files of this directory: read from the files, not from the index.
@@ -404,6 +393,7 @@ impl AuthorityStore {
         &self,
         level: Level,
         signer: &Authority,
+        number: u64,
         lifetime: Option<Duration>,
         now: Timestamp,
     ) -> Result<WrittenCrl, AuthorityStoreError> {
@@ -412,68 +402,12 @@ impl AuthorityStore {
             Level::Issuing => self.profiles.issuing.crl_lifetime,
         };
         let path = self.crl_path(level);
-        let (number, list) = sign_crl(&self.index, level, signer, lifetime.unwrap_or(usual), now)?;
+        let list = signer.crl(number, &self.index.revoked(level)?, lifetime.unwrap_or(usual), now)?;
         files::write(&path, list.to_pem().as_bytes())?;
+        self.index.list_written(level, number)?;
         let crl = list.crl();
         let (this_update, next_update) = (crl.this_update(), crl.next_update());
         Ok(WrittenCrl { level, path, number, entries: crl.len(), this_update, next_update })
-    }
-
-    fn find(&self, target: &Target, now: Timestamp) -> Result<Vec<Entry>, AuthorityStoreError> {
-        let (found, entries) = match target {
-            Target::Serial(serial) => (serial.to_string(), self.index.by_serial(serial)?),
-            Target::Certificate(der) => {
-                let certificate = Certificate::parse(der).map_err(AuthorityError::from)?;
-                let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
-                let mut entries = self.index.by_serial(&serial)?;
-                // Another authority may have given the same serial number.
-                entries.retain(|entry| entry.der == *der);
-                (format!("{} with serial number {serial}", certificate.subject()), entries)
-            }
-            Target::Name(name) => {
-                let mut entries = self.index.by_name(name)?;
-                // What has expired is refused anyway, unless nothing else has the name.
-                if entries.iter().any(|entry| now <= entry.not_after) {
-                    entries.retain(|entry| now <= entry.not_after);
-                }
-                (name.clone(), entries)
-            }
-        };
-        if entries.is_empty() {
-            return Err(AuthorityStoreError::NotIssued { found });
-        }
-        let mut identities: Vec<String> = entries
-            .iter()
-            .map(|entry| entry.identity.as_ref().map_or_else(|| entry.name.clone(), ToString::to_string))
-            .collect();
-        identities.sort();
-        identities.dedup();
-        if identities.len() > 1 {
-            return Err(AuthorityStoreError::Ambiguous { name: found, found: identities });
-        }
-        Ok(entries)
-    }
-
-    /// What a consumer says. An authority is judged by what it issues: a leaf that is made for the purpose.
-    fn verdict(
-        &self,
-        store: &TrustStore,
-        entry: &Entry,
-        now: Timestamp,
-    ) -> Result<Result<ValidatedLeaf, ChainError>, AuthorityStoreError> {
-        if entry.identity.is_some() {
-            return Ok(store.validate(&entry.der, &[], &Purpose::DocumentSigning, now));
-        }
-        let identity =
-            SpiffeId::new(&self.trust_domain, "dev", "probe", "probe").map_err(AuthorityError::from)?;
-        let key = PrivateKey::generate(KeyKind::P256).map_err(AuthorityError::from)?;
-        let probe = self.signer(Level::Issuing, now)?.issue(
-            &identity,
-            key.public_spki(),
-            Duration::from_secs(60),
-            now,
-        )?;
-        Ok(store.validate(probe.certificate().der(), &[], &Purpose::DocumentSigning, now))
     }
 
     fn lifetime(&self, days: Option<u32>) -> Result<Duration, AuthorityStoreError> {
@@ -545,7 +479,9 @@ impl AuthorityStore {
         let entries = self.index.by_serial(&serial)?;
         match entries.iter().find(|e| e.der == certificate.der()[..]).and_then(|e| e.revocation) {
             None => Ok(()),
-            Some((at, reason)) => Err(AuthorityStoreError::IssuerRevoked { level, at, reason }),
+            Some(EntryRevocation { at, reason, .. }) => {
+                Err(AuthorityStoreError::IssuerRevoked { level, at, reason })
+            }
         }
     }
 }
@@ -566,9 +502,11 @@ fn build(
         files::write_private(&path, key.to_pem().as_bytes())?;
         let certificate = authority.certificate();
         files::write(&directory.join(format!("{level}.crt")), authority.to_pem().as_bytes())?;
-        index.add_authority(level, certificate)?;
-        let (_, list) = sign_crl(&index, level, authority, crl_lifetime, now)?;
+        index.add_authority(level, certificate, now)?;
+        let number = index.next_crl_number(level, now)?;
+        let list = authority.crl(number, &[], crl_lifetime, now)?;
         files::write(&directory.join(format!("{level}.crl")), list.to_pem().as_bytes())?;
+        index.list_written(level, number)?;
         Ok::<(), AuthorityStoreError>(())
     };
     let generate = |kind| PrivateKey::generate(kind).map(Arc::new).map_err(AuthorityError::from);
@@ -580,22 +518,18 @@ fn build(
     if !single {
         let key = generate(profiles.issuing.key_kind)?;
         let issuing = root.new_intermediate(trust_domain, &profiles.issuing, key.clone(), now)?;
-        index.add(Level::Root, issuing.certificate(), None, now)?;
+        index.add(&[NewEntry {
+            issuer: Level::Root,
+            certificate: issuing.certificate(),
+            identity: None,
+            issued_at: now,
+            request: None,
+            files: None,
+        }])?;
         write(Level::Issuing, &issuing, &key, profiles.issuing.crl_lifetime)?;
     }
     files::write_private(&directory.join(LOCK), b"")?;
     Ok(())
-}
-
-fn sign_crl(
-    index: &Index,
-    level: Level,
-    signer: &Authority,
-    lifetime: Duration,
-    now: Timestamp,
-) -> Result<(u64, IssuedCrl), AuthorityStoreError> {
-    let number = index.next_crl_number(level)?;
-    Ok((number, signer.crl(number, &index.revoked(level)?, lifetime, now)?))
 }
 
 fn key_path(directory: &Path, level: Level, single: bool) -> PathBuf {

@@ -1,6 +1,8 @@
 //! The directory as operators use it, at times of the tests' choosing.
 
 use super::*;
+use crate::pki::authority::RevocationReason;
+use crate::pki::chain::{ChainError, Purpose};
 use crate::reason::ReasonCode;
 use crate::store::credentials::{Credentials, CredentialsError};
 
@@ -71,13 +73,14 @@ fn a_certificate_that_is_good_is_replaced_only_when_asked() {
 
     // One that has expired, or was revoked, is in nobody's way.
     let third = store.issue(&request("a", "b-c"), days(151)).unwrap();
-    store.revoke(&Target::Serial(third.serial), RevocationReason::Superseded, days(151)).unwrap();
+    store.revoke(&Target::Serial(third.serial), RevocationReason::Superseded, None, days(151)).unwrap();
     assert_eq!(store.issue(&request("a", "b-c"), days(151)).unwrap().replaced, None);
 
     // A name that two services have revokes neither.
     let elsewhere = IssueRequest { directory: Some(temp.path().to_owned()), ..request("a-b", "c") };
     store.issue(&elsewhere, days(151)).unwrap();
-    let by_name = store.revoke(&Target::Name("a-b-c".to_owned()), RevocationReason::Unspecified, days(151));
+    let by_name =
+        store.revoke(&Target::Name("a-b-c".to_owned()), RevocationReason::Unspecified, None, days(151));
     let Err(AuthorityStoreError::Ambiguous { found, .. }) = by_name else { panic!("{by_name:?}") };
     assert_eq!(found, ["spiffe://a.example/prod/a-b/c", "spiffe://a.example/prod/a/b-c"]);
 }
@@ -104,7 +107,7 @@ fn a_revocation_that_a_crash_kept_from_the_list_is_on_the_next_one() {
     let path = store.crl_path(Level::Issuing);
     let before = fs::read(&path).unwrap();
     let target = Target::Name("a-b".to_owned());
-    let revoked = store.revoke(&target, RevocationReason::KeyCompromise, now()).unwrap();
+    let revoked = store.revoke(&target, RevocationReason::KeyCompromise, None, now()).unwrap();
     assert_eq!(code(&revoked[0]), Some(ReasonCode::CertificateRevoked));
     fs::write(&path, before).unwrap();
     let accepted = |store: &AuthorityStore| {
@@ -117,11 +120,14 @@ fn a_revocation_that_a_crash_kept_from_the_list_is_on_the_next_one() {
     assert!(!accepted(&store));
 
     // Done again later, it keeps its date.
-    let again = store.revoke(&target, RevocationReason::Superseded, days(1)).unwrap();
-    assert_eq!(again[0].entry.revocation, Some((now(), RevocationReason::KeyCompromise)));
+    let again = store.revoke(&target, RevocationReason::Superseded, None, days(1)).unwrap();
+    assert_eq!(
+        again[0].entry.revocation,
+        Some(EntryRevocation { at: now(), reason: RevocationReason::KeyCompromise, invalid_since: None })
+    );
     assert!(again[0].was_revoked);
     // Of a stale list of the root it is said that it is stale, not that all is well.
-    let stale = store.revoke(&target, RevocationReason::Superseded, days(200)).unwrap();
+    let stale = store.revoke(&target, RevocationReason::Superseded, None, days(200)).unwrap();
     assert!(stale[0].verdict.is_err());
 }
 
@@ -133,11 +139,11 @@ fn an_authority_that_was_revoked_issues_nothing() {
     let key = store.key_path(Level::Root);
     let away = temp.path().join("root.key");
     fs::rename(&key, &away).unwrap();
-    let without = store.revoke(&issuing, RevocationReason::CaCompromise, now());
+    let without = store.revoke(&issuing, RevocationReason::CaCompromise, None, now());
     assert!(matches!(without, Err(AuthorityStoreError::KeyAway { level: Level::Root, .. })));
     assert_eq!(store.entries().unwrap()[0].revocation, None, "nothing was marked");
     fs::rename(&away, &key).unwrap();
-    let revoked = store.revoke(&issuing, RevocationReason::CaCompromise, now()).unwrap();
+    let revoked = store.revoke(&issuing, RevocationReason::CaCompromise, None, now()).unwrap();
     assert_eq!(code(&revoked[0]), Some(ReasonCode::IssuerRevoked));
     let refused = store.issue(&request("a", "b"), now());
     assert!(matches!(refused, Err(AuthorityStoreError::IssuerRevoked { .. })));
@@ -166,4 +172,142 @@ fn credentials_belong_together() {
     fs::set_permissions(&two.key_path, fs::Permissions::from_mode(0o644)).unwrap();
     let open = Credentials::load(&services, "c", "d");
     assert!(matches!(open, Err(CredentialsError::File(FileError::TooOpen { found: 0o644, .. }))));
+}
+
+#[test]
+fn a_compromise_reaches_back_and_everything_before_a_time_can_go() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut store = create(&temp.path().join("pki"), false).unwrap();
+    let first = store.issue(&request("a", "b"), now()).unwrap();
+    let second = store.issue(&request("c", "d"), days(1)).unwrap();
+    let later = store.issue(&request("e", "f"), days(5)).unwrap();
+    let identity = Target::Identity(first.issued.identity().clone());
+    let future = store.revoke(&identity, RevocationReason::KeyCompromise, Some(days(7)), days(6));
+    assert!(matches!(future, Err(AuthorityStoreError::InvalidSince { .. })));
+    store.revoke(&identity, RevocationReason::Superseded, None, days(6)).unwrap();
+    let entry = |store: &AuthorityStore, serial: &Serial| {
+        *store.read_crl(Level::Issuing).unwrap().revocation(serial.as_bytes()).unwrap()
+    };
+    let superseded = entry(&store, &first.serial);
+    assert_eq!((superseded.invalidity_date, superseded.suspect_since()), (None, days(6)));
+    // It turns out that the key was stolen: the date stays, the reason and what it reaches back to are new.
+    store.revoke(&identity, RevocationReason::KeyCompromise, Some(days(2)), days(8)).unwrap();
+    let compromised = entry(&store, &first.serial);
+    assert_eq!((compromised.date, compromised.suspect_since()), (days(6), days(2)));
+    store.revoke(&identity, RevocationReason::Superseded, None, days(9)).unwrap();
+    assert_eq!(entry(&store, &first.serial), compromised, "nothing makes it harmless again");
+
+    let before = Target::IssuedBefore(days(5));
+    let revoked = store.revoke(&before, RevocationReason::CaCompromise, None, days(9)).unwrap();
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(
+        (&revoked[0].entry.serial, code(&revoked[0])),
+        (&second.serial, Some(ReasonCode::CertificateRevoked))
+    );
+    assert_eq!(store.find(&Target::Serial(later.serial), days(9)).unwrap()[0].revocation, None);
+    let again = store.revoke(&before, RevocationReason::CaCompromise, None, days(9));
+    assert!(matches!(again, Err(AuthorityStoreError::NotIssued { .. })));
+    store.verify_log(None).unwrap().unwrap();
+}
+
+#[test]
+fn what_a_killed_command_left_is_finished() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut store = create(&temp.path().join("pki"), false).unwrap();
+    store.issue(&request("x", "y"), now()).unwrap();
+    assert_eq!(store.recover(now()).unwrap(), []);
+
+    // Killed after the key was written, beside the certificate's file in the making.
+    let authority = store.signer(Level::Issuing, now()).unwrap();
+    let identity = SpiffeId::new("a.example", "prod", "a", "b").unwrap();
+    let (certificate_path, key_path) = credentials::paths(&store.services(), "a", "b");
+    let enter = |key: &PrivateKey| {
+        let issued =
+            authority.issue(&identity, key.public_spki(), Duration::from_secs(9_999), now()).unwrap();
+        let entry = NewEntry {
+            issuer: Level::Issuing,
+            certificate: issued.certificate(),
+            identity: Some(&identity),
+            issued_at: now(),
+            request: None,
+            files: Some((&certificate_path, &key_path)),
+        };
+        store.index.add(&[entry]).unwrap();
+        Serial::from_bytes(issued.certificate().serial()).unwrap()
+    };
+    let key = PrivateKey::generate(KeyKind::P256).unwrap();
+    let serial = enter(&key);
+    files::write_private(&key_path, key.to_pem().as_bytes()).unwrap();
+    let half = store.services().join(".new-half");
+    fs::write(&half, "-----BEGIN").unwrap();
+    // Killed before its key was written: nobody has it, and it is of no use.
+    enter(&PrivateKey::generate(KeyKind::P256).unwrap());
+    // Killed between the revocation and the list.
+    let entries = store.find(&Target::Name("x-y".to_owned()), now()).unwrap();
+    let reason = RevocationReason::KeyCompromise;
+    store.index.revoke(&entries, EntryRevocation { at: now(), reason, invalid_since: None }).unwrap();
+    assert!(store.is_crl_due(Level::Issuing, now()).unwrap());
+
+    let repairs = store.recover(now()).unwrap();
+    let written = Repair::CertificateWritten { path: certificate_path.clone(), serial };
+    let [first, Repair::ListWritten(list), third] = &repairs[..] else { panic!("{repairs:?}") };
+    assert_eq!((first, list.number, third), (&written, 3, &Repair::FileRemoved { path: half }));
+    Credentials::load(&store.services(), "a", "b").unwrap();
+    assert!(store.read_crl(Level::Issuing).unwrap().revocation(entries[0].serial.as_bytes()).is_some());
+    assert_eq!(store.recover(now()).unwrap(), [], "all is done");
+
+    // Without the signer's key it is said each time.
+    let key = store.key_path(Level::Root);
+    fs::remove_file(&key).unwrap();
+    store.index.next_crl_number(Level::Root, now()).unwrap();
+    let waits = [Repair::ListWaits { level: Level::Root, path: store.crl_path(Level::Root), key }];
+    assert_eq!(
+        (store.recover(now()).unwrap(), store.recover(now()).unwrap()),
+        (waits.to_vec(), waits.to_vec())
+    );
+    store.verify_log(None).unwrap().unwrap();
+}
+
+#[test]
+fn the_log_tells_what_was_changed_behind_its_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let directory = temp.path().join("pki");
+    let mut store = create(&directory, false).unwrap();
+    store.issue(&request("a", "b"), now()).unwrap();
+    let made = store.verify_log(None).unwrap().unwrap();
+    store.revoke(&Target::Name("a-b".to_owned()), RevocationReason::Superseded, None, days(1)).unwrap();
+    let head = store.verify_log(Some(made.head())).unwrap().unwrap().head();
+    let what: Vec<String> = store
+        .log()
+        .unwrap()
+        .iter()
+        .map(|entry| serde_json::from_str::<serde_json::Value>(&entry.record).unwrap()["what"].to_string())
+        .collect();
+    assert_eq!(what.join(" ").replace('"', ""), "authority crl issue authority crl issue revoke crl");
+
+    let database = rusqlite::Connection::open(directory.join(INDEX)).unwrap();
+    assert!(database.execute("UPDATE log SET record = '{}' WHERE number = 3", []).is_err());
+    assert!(database.execute("DELETE FROM log WHERE number = 8", []).is_err());
+    for (harm, fault) in [
+        (
+            "UPDATE certificate SET revoked_at = NULL, reason = NULL",
+            "not revoked in the index, and revoked at",
+        ),
+        ("UPDATE certificate SET der = x'00' WHERE identity IS NOT NULL", "it is another"),
+        ("DELETE FROM certificate WHERE identity IS NOT NULL", "is not in the index"),
+        ("DROP TRIGGER log_is_not_cut; DELETE FROM log WHERE number = 8", "no entry has the hash"),
+        (
+            "DROP TRIGGER log_is_not_changed; UPDATE log SET record = replace(record, 'a-b', 'a-c')",
+            "does not fit",
+        ),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let index = copy.path().join(INDEX);
+        database.execute("VACUUM INTO ?1", [index.to_str().unwrap()]).unwrap();
+        rusqlite::Connection::open(&index).unwrap().execute_batch(harm).unwrap();
+        let harmed = AuthorityStore::open(copy.path(), Profiles::built_in().unwrap()).unwrap();
+        let told = harmed.verify_log(Some(head)).unwrap().unwrap_err().to_string();
+        assert!(told.contains(fault), "{harm}: {told}");
+    }
 }

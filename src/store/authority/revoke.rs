@@ -1,0 +1,164 @@
+//! Revocation: marked in the index, said by the lists, and then seen to work.
+
+use super::error::AuthorityStoreError;
+use super::index::{Entry, EntryRevocation, Level};
+use super::{AuthorityStore, WrittenCrl};
+use crate::identity::SpiffeId;
+use crate::pki::authority::{AuthorityError, RevocationReason};
+use crate::pki::certificate::Certificate;
+use crate::pki::chain::{ChainError, Purpose, TrustStore, ValidatedLeaf};
+use crate::pki::key::{KeyKind, PrivateKey};
+use crate::pki::serial::Serial;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// What to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The certificate in a file.
+    Certificate(Vec<u8>),
+    /// Every certificate of an identity that is not expired.
+    Identity(SpiffeId),
+    /// Every certificate that a service got before a time, and that is neither revoked nor expired.
+    IssuedBefore(Timestamp),
+    /// Every certificate of `SERVICE-HOST` that is not expired.
+    Name(String),
+    /// One serial number.
+    Serial(Serial),
+}
+
+/// A revocation, and what the validation code says of the certificate since.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The certificate, as the index has it now.
+    pub entry: Entry,
+    /// Whether it had been revoked before.
+    pub was_revoked: bool,
+    /// The list that names it.
+    pub list: WrittenCrl,
+    /// What a consumer who has the files of this directory now says.
+    pub verdict: Result<ValidatedLeaf, ChainError>,
+}
+
+impl AuthorityStore {
+    /// Revokes, writes the lists that now say so, and asks the validation code, with the files as they then are, what it
+    /// makes of each certificate. A certificate that was revoked before keeps its date, and its reason unless the new one is
+    /// a compromise, and is checked again. `invalid_since` says since when its key is not to be relied on (RFC 5280, 5.3.2).
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::NotIssued`] if the index does not have it; [`AuthorityStoreError::Ambiguous`] if a name is two
+    /// services'; [`AuthorityStoreError::KeyAway`] if the list's signer has no key here;
+    /// [`AuthorityStoreError::InvalidSince`] if that has not come.
+    pub fn revoke(
+        &mut self,
+        target: &Target,
+        reason: RevocationReason,
+        invalid_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<Revocation>, AuthorityStoreError> {
+        if let Some(found) = invalid_since.filter(|since| *since > now) {
+            return Err(AuthorityStoreError::InvalidSince { found, now });
+        }
+        let _lock = self.lock()?;
+        let entries = self.find(target, now)?;
+        // Before anything is marked: a revocation that no list can carry would look done.
+        let mut signers = Vec::new();
+        for level in self.levels() {
+            if entries.iter().any(|entry| entry.issuer == level) {
+                signers.push((level, self.signer(level, now)?));
+            }
+        }
+        let numbers = self.index.revoke(&entries, EntryRevocation { at: now, reason, invalid_since })?;
+        let mut lists = Vec::new();
+        for (level, number) in numbers {
+            if let Some((_, signer)) = signers.iter().find(|(of, _)| *of == level) {
+                lists.push(self.write_crl(level, signer, number, None, now)?);
+            }
+        }
+        let store = self.trust_store()?;
+        let mut revocations = Vec::new();
+        for before in entries {
+            let found = self.index.by_serial(&before.serial)?;
+            let entry = found.into_iter().find(|entry| entry.issuer == before.issuer);
+            let list = lists.iter().find(|list| list.level == before.issuer);
+            let (Some(entry), Some(list)) = (entry, list) else {
+                return Err(AuthorityStoreError::NotIssued { found: before.serial.to_string() });
+            };
+            let verdict = self.verdict(&store, &entry, now)?;
+            let (was_revoked, list) = (before.revocation.is_some(), list.clone());
+            revocations.push(Revocation { entry, was_revoked, list, verdict });
+        }
+        Ok(revocations)
+    }
+
+    /// The certificates that are meant, as the index has them.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::NotIssued`] if there are none; [`AuthorityStoreError::Ambiguous`] if a name is two services'.
+    pub fn find(&self, target: &Target, now: Timestamp) -> Result<Vec<Entry>, AuthorityStoreError> {
+        let (found, entries) = match target {
+            Target::Serial(serial) => (serial.to_string(), self.index.by_serial(serial)?),
+            Target::Certificate(der) => {
+                let certificate = Certificate::parse(der).map_err(AuthorityError::from)?;
+                let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
+                let mut entries = self.index.by_serial(&serial)?;
+                // Another authority may have given the same serial number.
+                entries.retain(|entry| entry.der == *der);
+                (format!("{} with serial number {serial}", certificate.subject()), entries)
+            }
+            Target::Identity(identity) => {
+                (identity.to_string(), unexpired(self.index.by_identity(identity)?, now))
+            }
+            Target::IssuedBefore(time) => {
+                (format!("still good and from before {time}"), self.index.issued_before(*time, now)?)
+            }
+            Target::Name(name) => (name.clone(), unexpired(self.index.by_name(name)?, now)),
+        };
+        if entries.is_empty() {
+            return Err(AuthorityStoreError::NotIssued { found });
+        }
+        if matches!(target, Target::IssuedBefore(_)) {
+            return Ok(entries);
+        }
+        let mut identities: Vec<String> = entries
+            .iter()
+            .map(|entry| entry.identity.as_ref().map_or_else(|| entry.name.clone(), ToString::to_string))
+            .collect();
+        identities.sort();
+        identities.dedup();
+        if identities.len() > 1 {
+            return Err(AuthorityStoreError::Ambiguous { name: found, found: identities });
+        }
+        Ok(entries)
+    }
+
+    /// What a consumer says. An authority is judged by what it issues: a leaf that is made for the purpose.
+    fn verdict(
+        &self,
+        store: &TrustStore,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Result<Result<ValidatedLeaf, ChainError>, AuthorityStoreError> {
+        if entry.identity.is_some() {
+            return Ok(store.validate(&entry.der, &[], &Purpose::DocumentSigning, now));
+        }
+        let identity =
+            SpiffeId::new(&self.trust_domain, "dev", "probe", "probe").map_err(AuthorityError::from)?;
+        let key = PrivateKey::generate(KeyKind::P256).map_err(AuthorityError::from)?;
+        let probe = self.signer(Level::Issuing, now)?.issue(
+            &identity,
+            key.public_spki(),
+            Duration::from_secs(60),
+            now,
+        )?;
+        Ok(store.validate(probe.certificate().der(), &[], &Purpose::DocumentSigning, now))
+    }
+}
+
+/// What has expired is refused anyway, unless nothing else is there.
+fn unexpired(mut entries: Vec<Entry>, now: Timestamp) -> Vec<Entry> {
+    if entries.iter().any(|entry| now <= entry.not_after) {
+        entries.retain(|entry| now <= entry.not_after);
+    }
+    entries
+}
