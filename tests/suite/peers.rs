@@ -9,7 +9,7 @@ use fedmsg::pki::legacy::{LegacyAuthority, LegacyRevocation};
 use fedmsg::policy::danger;
 use fedmsg::time::{Clock, SystemClock};
 use fedmsg::topic::Topic;
-use fedmsg::verify::Verifier;
+use fedmsg::verify::{Legacy, Verifier};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -130,7 +130,8 @@ async fn we_receive_from_fedmsg_and_verify_it_where_that_is_accepted() {
         ZeroMq::new(Bounds::STANDARD).connect(&[endpoint.parse().unwrap()], &prefixes).await.unwrap();
     let revocation = LegacyRevocation::Crl { label: "crl.pem", pem: &read("crl.pem") };
     let authority = LegacyAuthority::new("ca.crt", &read("ca.crt"), revocation).unwrap();
-    let verifier = Verifier::legacy_only(authority, Arc::new(danger::allow_everything()), LIMITS);
+    let legacy = Legacy::Accepted(Box::new(authority));
+    let verifier = Verifier::new(None, Arc::new(danger::allow_everything()), legacy, LIMITS);
     for expected in ["{\"n\":1.0}", "[\"\\u00e9\"]"] {
         let received = timeout(PATIENCE, subscriber.recv()).await.expect("in time").unwrap();
         let verified = verifier

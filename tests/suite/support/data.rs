@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where `path` of the shared data is: under `FEDMSG_SHARED_DATA`, or beside the checkout. `None`, with a line that
+/// Where `path` of the shared data is: under `TEST_SHARED_DATA`, or beside the checkout. `None`, with a line that
 /// says so, where it is not: a plain clone has it nowhere, and its tests rely on the repository's own vectors.
 pub(crate) fn shared_data(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("FEDMSG_SHARED_DATA").map_or_else(
+    let root = std::env::var_os("TEST_SHARED_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("shared").join("data"),
         PathBuf::from,
     );
@@ -13,7 +13,7 @@ pub(crate) fn shared_data(path: &str) -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    eprintln!("not tested: {} is not here (FEDMSG_SHARED_DATA names its directory)", found.display());
+    eprintln!("not tested: {} is not here (TEST_SHARED_DATA names its directory)", found.display());
     None
 }
 

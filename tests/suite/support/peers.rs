@@ -4,18 +4,18 @@ use super::Child;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The Python that has fedmsg and pyzmq: `FEDMSG_PEERS_PYTHON`, or what `scripts/peers` makes. Where it is missing this
-/// fails the test if `FEDMSG_REQUIRE_PEERS` is 1, as `scripts/test` sets it; otherwise it says so, and `None`.
+/// The Python that has fedmsg and pyzmq: `TEST_PEERS_PYTHON`, or what `scripts/peers` makes. Where it is missing this
+/// fails the test if `TEST_REQUIRE_PEERS` is 1, as `scripts/test` sets it; otherwise it says so, and `None`.
 fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = root.join("target").join("peers").join("bin").join("python");
     // A relative path is meant from the repository's top, where `cargo test` was called.
-    let python = std::env::var_os("FEDMSG_PEERS_PYTHON").map_or(made, |given| root.join(given));
+    let python = std::env::var_os("TEST_PEERS_PYTHON").map_or(made, |given| root.join(given));
     if python.exists() {
         return Some(python);
     }
     let missing = format!("{} is not here; `scripts/peers` makes it", python.display());
-    let required = std::env::var_os("FEDMSG_REQUIRE_PEERS").is_some_and(|v| v == "1");
+    let required = std::env::var_os("TEST_REQUIRE_PEERS").is_some_and(|v| v == "1");
     assert!(!required, "{missing}");
     eprintln!("not tested: {missing}");
     None
