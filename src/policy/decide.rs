@@ -3,7 +3,7 @@
 use super::error::PolicyErrors;
 use super::index::Index;
 use super::load::{self, Source};
-use super::rules::{Fallback, Group, LoadedFile, Rule, RuleRef};
+use super::rules::{Fallback, Group, LoadedFile, Rule, RuleRef, Test};
 use super::selftest;
 use crate::identity::Identity;
 use crate::limits::Limits;
@@ -86,13 +86,19 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`], of all the files; and if there is no file.
     pub fn parse_files(sources: &[Source<'_>], limits: &Limits) -> Result<Self, PolicyErrors> {
-        let load::Loaded { files, digest, fallback, groups, mut rules, tests } = load::load(sources, limits)?;
+        let (policy, tests) = Self::arrange(load::load(sources, limits)?);
+        selftest::run(&policy, &tests)?;
+        Ok(policy)
+    }
+
+    /// The policy and its tests, which were not run: what may look at a policy that nobody must be judged by.
+    pub(super) fn arrange(loaded: load::Loaded) -> (Self, Vec<Test>) {
+        let load::Loaded { files, digest, fallback, groups, mut rules, tests } = loaded;
         rules.sort_by(|a, b| a.head.id().cmp(b.head.id()));
         let index = Index::new(&rules, &groups);
         let policy =
             Self { files, digest, fallback, groups, rules, index, tests: tests.len(), unchecked: None };
-        selftest::run(&policy, &tests)?;
-        Ok(policy)
+        (policy, tests)
     }
 
     /// A policy that grants everything; only `danger` makes one.

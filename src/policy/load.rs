@@ -298,7 +298,7 @@ fn read_rule(reader: &mut Reader<'_>, mut table: Table<'_>, all: &mut Everything
     }
 }
 
-fn read_test(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Test> {
+pub(super) fn read_test(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Test> {
     let place = &table.place;
     reader.refuse_unknown(table, TEST_KEYS);
     let topic = reader.required(table, "topic").and_then(|value| {

@@ -19,6 +19,7 @@ mod load;
 mod publisher;
 mod rules;
 mod selftest;
+mod suite;
 mod tree;
 
 #[cfg(test)]
@@ -30,3 +31,4 @@ pub use explain::{Considered, Explanation, Standing};
 pub use load::Source;
 pub use publisher::{PublisherError, PublisherPattern};
 pub use rules::{Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
+pub use suite::{TestOutcome, TestReport};

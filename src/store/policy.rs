@@ -33,15 +33,39 @@ pub enum PolicyFileError {
     },
 }
 
+/// A file's name and its bytes.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    /// What errors call it: the path as given.
+    pub name: String,
+    /// The whole of it.
+    pub bytes: Vec<u8>,
+}
+
+impl Bytes {
+    /// Reads files of a policy, or of its tests, without looking into them.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is larger than [`MAX_FILE_BYTES`].
+    pub fn read(files: &[PathBuf]) -> Result<Vec<Self>, PolicyFileError> {
+        let read =
+            |file: &PathBuf| read_file(file).map(|bytes| Self { name: file.display().to_string(), bytes });
+        files.iter().map(read).collect()
+    }
+
+    /// As the policy's readers take it.
+    pub fn source(&self) -> Source<'_> {
+        Source { file: &self.name, bytes: &self.bytes }
+    }
+}
+
 /// Reads the files of a policy, and the policy from them. Positions in its rules and errors name the paths as given.
 ///
 /// # Errors
 /// A [`PolicyFileError`] that names the file; nothing is decided by half of a policy.
 pub fn read(files: &[PathBuf], limits: &Limits) -> Result<Policy, PolicyFileError> {
-    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    let texts: Vec<Vec<u8>> = files.iter().map(|file| read_file(file)).collect::<Result<_, _>>()?;
-    let sources: Vec<Source<'_>> =
-        names.iter().zip(&texts).map(|(file, bytes)| Source { file, bytes }).collect();
+    let files = Bytes::read(files)?;
+    let sources: Vec<Source<'_>> = files.iter().map(Bytes::source).collect();
     Ok(Policy::parse_files(&sources, limits)?)
 }
 

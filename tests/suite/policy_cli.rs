@@ -214,3 +214,51 @@ fn the_documentation_is_true() {
         assert!(policy.test_count() > 0, "{block}");
     }
 }
+
+#[test]
+fn policy_test_reports_like_a_runner() {
+    let bench = Bench::new();
+    bench.write("policy.toml", POLICY);
+    let more = "version = 1\n[[test]]\ntopic = \"org.fp.prod.announce.release\"\n\
+                signer = \"spiffe://fp.org/prod/announce/box02\"\nexpect = \"deny\"\nat = 2026-01-01T00:00:00Z\n";
+    bench.write("more.toml", more);
+    let alone = bench.policy(&["test", "--policy", "policy.toml"]).expect_code(0);
+    assert_eq!(
+        alone.stdout,
+        "no test touches 3 of 3 rules:\n\
+        \x20 exclusive announcements  policy.toml:13:1\n\
+        \x20 allow     koji-signs  policy.toml:20:1\n\
+        \x20 allow     own-subtree  policy.toml:7:1\n\
+         ok: 1 passed, 0 failed; 0 of 3 rules touched\n"
+    );
+    let both = bench.policy(&["test", "more.toml", "--policy", "policy.toml"]).expect_code(0);
+    assert!(both.stdout.ends_with("ok: 2 passed, 0 failed; 1 of 3 rules touched\n"), "{both:?}");
+    bench.policy(&["test", "more.toml", "--policy", "policy.toml", "--require-coverage"]).expect_code(1);
+
+    // Without `at` it has to hold when the exclusive has ended as well, and its service may publish then.
+    bench.write("always.toml", &more.replace("at = 2026-01-01T00:00:00Z\n", ""));
+    let failing = bench.policy(&["test", "always.toml", "--policy", "policy.toml"]).expect_code(1);
+    assert!(
+        failing.stdout.starts_with(
+            "FAILED  always.toml:2:1: test failed: `org.fp.prod.announce.release` from \
+             `spiffe://fp.org/prod/announce/box02` is allowed by rule `own-subtree` (policy.toml:7:1) at step 4 from \
+             2027-12-31T00:00:00Z on, expected denied\n"
+        ),
+        "{failing:?}"
+    );
+    let json = bench.policy(&["test", "always.toml", "--policy", "policy.toml", "--json"]).expect_code(1);
+    let objects: Vec<serde_json::Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&objects[1]["rule"], &objects[1]["found"]), (&"own-subtree".into(), &"allowed".into()));
+    assert_eq!(
+        (&objects[2]["failed"], &objects[2]["untouched"]),
+        (&1.into(), &serde_json::json!(["koji-signs"]))
+    );
+
+    bench.write("no-test.toml", "version = 1\nserial = 1\n");
+    let none = bench.policy(&["test", "no-test.toml", "--policy", "policy.toml"]).expect_code(2);
+    assert!(
+        none.stderr.contains("no-test.toml:2:1: the policy file has an unknown key `serial`"),
+        "{none:?}"
+    );
+}

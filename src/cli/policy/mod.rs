@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod test;
 
 use super::output::Output;
 use super::{CliError, Global, Outcome};
@@ -23,6 +24,7 @@ pub(super) struct Args {
 enum Command {
     Explain(explain::Args),
     Check(check::Args),
+    Test(test::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
     match args.command {
         Command::Explain(args) => explain::run(&args, global, out),
         Command::Check(args) => check::run(&args, global, out),
+        Command::Test(args) => test::run(&args, global, out),
     }
 }
 
