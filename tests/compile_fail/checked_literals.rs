@@ -1,0 +1,14 @@
+//! The steps before a `Verified` cannot be forged either: a leaf that was validated, and a policy's grant.
+
+use fedmsg::pki::chain::ValidatedLeaf;
+use fedmsg::policy::Grant;
+
+fn leaf(other: ValidatedLeaf, identity: fedmsg::identity::Identity) -> ValidatedLeaf {
+    ValidatedLeaf { identity, ..other }
+}
+
+fn grant(other: Grant) -> Grant {
+    Grant { digest: [0; 32], ..other }
+}
+
+fn main() {}
