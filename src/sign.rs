@@ -102,13 +102,17 @@ impl Signer {
     /// A signer with a service's key and its certificate, and the intermediates that verifiers do not have.
     ///
     /// # Errors
-    /// A [`SignError`] if the certificate is not for the key, or names nobody.
+    /// A [`SignError`] if the certificate is not for the key, or names nobody, or if there are more than verifiers take.
     pub fn new(
         key: Arc<dyn SigningKey>,
         certificates: Vec<Bytes>,
         limits: Limits,
     ) -> Result<Self, SignError> {
         let leaf = certificates.first().ok_or(SignError::NoCertificate)?;
+        let (found, limit) = (certificates.len(), limits.chain_certificates);
+        if found > limit {
+            return Err(MessageError::ProofChainTooLong { limit, found }.into());
+        }
         let certificate = Certificate::parse(leaf)?;
         let identity = certificate.identity(IdentityRule::SpiffeUri)?;
         if certificate.spki_der() != key.public_spki() {
@@ -178,7 +182,12 @@ impl Signer {
     ) -> Result<Signed, SignError> {
         let (algorithm, certificates) = (self.algorithm.id(), self.certificates.clone());
         let proof = Proof { algorithm, certificates, tree_size, leaf_index, path, signature };
-        let body = message.body(&proof.to_base64()?, &self.limits)?;
+        let text = proof.to_base64()?;
+        let (found, limit) = (text.len() * 3 / 4, self.limits.proof_bytes);
+        if found > limit {
+            return Err(MessageError::ProofTooLarge { limit, found }.into());
+        }
+        let body = message.body(&text, &self.limits)?;
         Ok(Signed {
             body,
             msg_id: message.msg_id().clone(),

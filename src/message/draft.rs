@@ -68,9 +68,12 @@ impl Draft {
     /// A draft of a JSON text, whose integers keep every digit.
     ///
     /// # Errors
-    /// [`DraftError::Json`] if it is not strict JSON.
+    /// [`DraftError::Json`] if it is not strict JSON, or has so many levels that every verifier with these limits would
+    /// refuse it.
     pub fn from_json(topic: Topic, msg: &str, limits: &Limits) -> Result<Self, DraftError> {
-        let msg = canonical::from_text(msg, Dialect::Strict, limits)?;
+        // The envelope around it is a level more.
+        let within = Limits { json_depth: limits.json_depth.saturating_sub(1), ..*limits };
+        let msg = canonical::from_text(msg, Dialect::Strict, &within)?;
         Ok(Self { topic, msg, username: String::new() })
     }
 

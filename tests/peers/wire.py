@@ -106,8 +106,8 @@ def walk(value, depth):
 # Section 3: the envelope.
 
 
-def integer(value, least):
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**64
+def integer(value, least, end=2**64):
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < end
 
 
 def envelope(body):
@@ -121,7 +121,7 @@ def envelope(body):
         "msg_id": text(uuid),
         "seq": lambda value: integer(value, 1),
         "stream": text("[0-9a-f]{32}"),
-        "timestamp": lambda value: integer(value, 0) and value < 253402300800,
+        "timestamp": lambda value: integer(value, -62167219200, 253402300800),
         "topic": lambda value: isinstance(value, str),
         "username": lambda value: isinstance(value, str),
     }
