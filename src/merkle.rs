@@ -46,6 +46,26 @@ pub fn audit_path(index: usize, leaves: &[[u8; 32]]) -> Vec<[u8; 32]> {
     path
 }
 
+/// The root of a tree and the audit path of each of its leaves, each hash computed once.
+pub fn root_and_paths(leaves: &[[u8; 32]]) -> ([u8; 32], Vec<Vec<[u8; 32]>>) {
+    let mut paths = vec![Vec::new(); leaves.len()];
+    let root = add_siblings(leaves, &mut paths);
+    (root, paths)
+}
+
+/// Gives each leaf's path the siblings within this subtree, and gives the subtree's root.
+fn add_siblings(leaves: &[[u8; 32]], paths: &mut [Vec<[u8; 32]>]) -> [u8; 32] {
+    if leaves.len() < 2 {
+        return root(leaves);
+    }
+    let k = split(leaves.len());
+    let ((left, right), (left_paths, right_paths)) = (leaves.split_at(k), paths.split_at_mut(k));
+    let (left_root, right_root) = (add_siblings(left, left_paths), add_siblings(right, right_paths));
+    left_paths.iter_mut().for_each(|path| path.push(right_root));
+    right_paths.iter_mut().for_each(|path| path.push(left_root));
+    node_hash(&left_root, &right_root)
+}
+
 /// The root to which an audit path leads (RFC 9162, section 2.1.3.2), or `None` if the path does not fit the tree.
 pub fn root_of_path(leaf: [u8; 32], index: u32, size: u32, path: &[[u8; 32]]) -> Option<[u8; 32]> {
     if index >= size {
@@ -121,10 +141,13 @@ mod tests {
         for size in 1..=33 {
             let leaves = leaves(size);
             let expected = root(&leaves);
+            let (same_root, paths) = root_and_paths(&leaves);
+            assert_eq!(same_root, expected);
             let size = u32::try_from(size).unwrap();
             for (n, leaf) in leaves.iter().enumerate() {
                 let index = u32::try_from(n).unwrap();
                 let path = audit_path(n, &leaves);
+                assert_eq!(paths[n], path);
                 assert_eq!(root_of_path(*leaf, index, size, &path), Some(expected), "{index} of {size}");
                 for other in (0..size).filter(|other| *other != index) {
                     assert_ne!(

@@ -156,14 +156,11 @@ impl Signer {
             return Ok(Vec::new());
         }
         let leaves: Vec<[u8; 32]> = messages.iter().map(|m| merkle::leaf_hash(&[m.bytes()])).collect();
-        let signature = self.sign_root(size, merkle::root(&leaves))?;
-        messages
-            .into_iter()
-            .zip(0..)
-            .enumerate()
-            .map(|(n, (message, index))| {
-                self.signed(message, size, index, merkle::audit_path(n, &leaves), signature.clone())
-            })
+        let (root, paths) = merkle::root_and_paths(&leaves);
+        let signature = self.sign_root(size, root)?;
+        let signed = messages.into_iter().zip(paths).zip(0..);
+        signed
+            .map(|((message, path), index)| self.signed(message, size, index, path, signature.clone()))
             .collect()
     }
 
