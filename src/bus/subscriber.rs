@@ -11,7 +11,7 @@ use crate::message::RawMessage;
 use crate::reason::ReasonCode;
 use crate::store::freshness::{FreshnessStore, FreshnessStoreError};
 use crate::store::policy::{self, PolicyFileError};
-use crate::store::trust::{TrustFileErrors, TrustFiles};
+use crate::store::trust::{ReloadingVerifier, TrustFileErrors};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::{PatternError, TopicPattern};
 use crate::verify::{Rejected, Verified, Verifier};
@@ -40,6 +40,8 @@ pub struct Subscriber {
     socket: Box<dyn SubscribeSocket>,
     subscription: Subscription,
     verifier: Arc<Verifier>,
+    /// Keeps the verifier up with the files that it was made from; `None`: there are none.
+    reload: Option<ReloadingVerifier>,
     freshness: Freshness,
     /// `None`: what was delivered is forgotten when the process ends.
     store: Option<FreshnessStore>,
@@ -125,7 +127,7 @@ pub enum SubscribeError {
 
 impl Subscriber {
     /// Connects to every endpoint of the configuration and subscribes to these patterns (whole fields; `*` is one, a final `#`
-    /// any number).
+    /// any number). It keeps up with the files of `[trust]`: a new revocation list counts from the next second on.
     ///
     /// # Errors
     /// A [`SubscribeError`] that names what is missing or wrong. An endpoint where nobody is yet is no error.
@@ -134,7 +136,8 @@ impl Subscriber {
         let subscription = Subscription::new(parse_patterns(patterns, &limits)?);
         let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
         let policy = Arc::new(policy::read(&files, &limits)?);
-        let verifier = TrustFiles::load(config)?.into_verifier(policy, limits);
+        let mut reload = ReloadingVerifier::open(config, policy, limits)?;
+        let verifier = Arc::clone(reload.current(SystemClock.now()));
         let window = Window {
             past: seconds(config.freshness.past.duration()),
             future: seconds(config.freshness.future.duration()),
@@ -142,7 +145,7 @@ impl Subscriber {
         };
         let endpoints = all_endpoints(config)?;
         let socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, subscription.prefixes()).await?;
-        Ok(Self::new(socket, subscription, Arc::new(verifier), window))
+        Ok(Self { reload: Some(reload), ..Self::new(socket, subscription, verifier, window) })
     }
 
     /// As [`Subscriber::open`], by a name under which what was delivered is remembered over a restart
@@ -170,7 +173,8 @@ impl Subscriber {
     ) -> Self {
         let (freshness, clock) = (Freshness::new(window), Arc::new(SystemClock));
         let (counts, next_forget) = (Counts::default(), Timestamp::MIN);
-        Self { socket, subscription, verifier, freshness, store: None, clock, counts, next_forget }
+        let (reload, store) = (None, None);
+        Self { socket, subscription, verifier, reload, freshness, store, clock, counts, next_forget }
     }
 
     /// Takes up what a file remembers, and writes down there what is delivered.
@@ -237,6 +241,9 @@ impl Subscriber {
         if now >= self.next_forget {
             self.freshness.forget(now);
             self.next_forget = now.plus_seconds(FORGET_EVERY);
+        }
+        if let Some(reload) = &mut self.reload {
+            self.verifier = Arc::clone(reload.current(now));
         }
         let admitted = self.verifier.receive(raw, now).and_then(|verified| {
             self.freshness.admit(verified, now).map_err(|refused| {

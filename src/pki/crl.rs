@@ -30,6 +30,22 @@ pub struct Crl {
     webpki: CertRevocationList<'static>,
 }
 
+/// How new a list is among those of its issuer: the greater, the newer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CrlAge {
+    /// Of the number: a longer one is greater, whatever it begins with.
+    length: usize,
+    number: Box<[u8]>,
+    this_update: Timestamp,
+}
+
+impl CrlAge {
+    /// The list's number, in hexadecimal without leading zeros.
+    pub fn number_hex(&self) -> String {
+        if self.number.is_empty() { "00".to_owned() } else { hex(&self.number) }
+    }
+}
+
 /// One entry of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
@@ -215,6 +231,12 @@ impl Crl {
     /// The entry for a serial number, if there is one. An entry counts whatever its reason and date.
     pub fn revocation(&self, serial: &[u8]) -> Option<&Revocation> {
         self.revoked.get(magnitude(serial))
+    }
+
+    /// What orders two lists of one issuer, to be kept when the list is not.
+    pub fn age(&self) -> CrlAge {
+        let (length, number, this_update) = self.newness();
+        CrlAge { length, number: number.into(), this_update }
     }
 
     /// What orders two lists of one issuer: the number, then the date.

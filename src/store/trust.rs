@@ -1,28 +1,32 @@
 //! The trust material that the configuration names, read from disk: all of it, or none.
 
-use crate::config::{Config, FilePath, LegacyRevocation, Origin, Setting};
+mod reload;
+mod slot;
+
+pub use reload::{Refresh, ReloadingVerifier, TrustReloader};
+
+use crate::config::{Config, Origin};
 use crate::limits::Limits;
-use crate::pki::certificate::{Certificate, IdentityRule};
-use crate::pki::chain::{RevocationPolicy, TrustError, TrustStore, TrustStoreBuilder};
-use crate::pki::crl::{Crl, CrlError};
-use crate::pki::legacy::{self, LegacyAuthority, LegacyError};
-use crate::pki::pem::{self, PemError};
+use crate::pki::chain::{TrustError, TrustStore};
+use crate::pki::crl::CrlError;
+use crate::pki::legacy::{LegacyAuthority, LegacyError};
+use crate::pki::pem::PemError;
 use crate::policy::Policy;
+use crate::time::Timestamp;
 use crate::verify::{Legacy, Verifier};
+use slot::Slot;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The most bytes of one file of certificates or lists: a list of half a million revoked certificates.
-pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
+/// The most bytes of one file of certificates or lists: a list of a million revoked certificates, in PEM, with room.
+pub const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What a verifier goes by, as the configuration states it.
 #[derive(Debug)]
 pub struct TrustFiles {
     /// `None` where a legacy authority is all that is trusted.
-    store: Option<TrustStore>,
+    store: Option<Arc<TrustStore>>,
     legacy: Option<LegacyAuthority>,
 }
 
@@ -40,6 +44,21 @@ pub enum TrustFileError {
         file: Box<NamedFile>,
         /// What is wrong with it.
         fault: CrlError,
+    },
+    /// A list that is older than one that was in use: an old list brings revoked certificates back.
+    #[error(
+        "{}: list number {found} of {this_update} is older than number {expected}, which was in use ({file})",
+        file.path.display()
+    )]
+    CrlOlder {
+        /// The file.
+        file: Box<NamedFile>,
+        /// Its number, in hexadecimal.
+        found: String,
+        /// Its date.
+        this_update: Timestamp,
+        /// The number of the list that was in use, in hexadecimal.
+        expected: String,
     },
     /// The legacy authority or its list.
     #[error(transparent)]
@@ -85,12 +104,6 @@ pub struct NamedFile {
     pub origin: Origin,
 }
 
-impl NamedFile {
-    fn new(file: &FilePath, key: &'static str, origin: &Origin) -> Box<Self> {
-        Box::new(Self { path: file.path().to_owned(), key, origin: origin.clone() })
-    }
-}
-
 impl fmt::Display for NamedFile {
     /// Who named it; the path is said apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,6 +119,7 @@ impl TrustFileError {
                 "`fedmsg init DIR` makes a bus with an authority; `--config DIR` then uses it".to_owned(),
             ),
             Self::Crl { .. }
+            | Self::CrlOlder { .. }
             | Self::Legacy(_)
             | Self::Pem { .. }
             | Self::Read { .. }
@@ -144,34 +158,32 @@ impl TrustFiles {
     /// # Errors
     /// [`TrustFileErrors`]: every file that cannot be used.
     pub fn load(config: &Config) -> Result<Self, TrustFileErrors> {
-        let mut reader = Reader { errors: Vec::new() };
-        let trust = &config.trust;
-        let anchors = reader.certificates("trust.anchors", &trust.anchors);
-        let by_name = reader.certificates("trust.common_name_anchors", &trust.common_name_anchors);
-        let intermediates = reader.certificates("trust.intermediates", &trust.intermediates);
-        let crls = reader.crls("trust.crls", &trust.crls);
-        let no_anchors = trust.anchors.is_empty() && trust.common_name_anchors.is_empty();
-        if no_anchors && !*config.legacy.accept {
-            reader.errors.push(TrustFileError::NoAnchors);
+        Ok(Self::read(config)?.0)
+    }
+
+    fn read(config: &Config) -> Result<(Self, Vec<Slot>), TrustFileErrors> {
+        let mut slots = slot::all(config);
+        let mut errors: Vec<TrustFileError> = slots.iter_mut().filter_map(|slot| slot.read().err()).collect();
+        if slots.iter().all(|slot| !slot.kind.is_anchor()) && !*config.legacy.accept {
+            errors.push(TrustFileError::NoAnchors);
         }
-        let legacy = reader.legacy(config);
-        let material = Material { anchors, by_name, intermediates, crls };
+        let legacy = slot::legacy(&slots, config).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         // What is missing from a store with unreadable files would be a second complaint about the same thing.
-        if !reader.errors.is_empty() {
-            return Err(TrustFileErrors(reader.errors));
+        if !errors.is_empty() {
+            return Err(TrustFileErrors(errors));
         }
-        if no_anchors {
-            return Ok(Self { store: None, legacy });
-        }
-        match material.store() {
-            Ok(store) => Ok(Self { store: Some(store), legacy }),
+        match slot::store(&slots) {
+            Ok(store) => Ok((Self { store: store.map(Arc::new), legacy }, slots)),
             Err(error) => Err(TrustFileErrors(vec![error.into()])),
         }
     }
 
     /// The trust store; none where a legacy authority is all that is trusted.
     pub fn store(&self) -> Option<&TrustStore> {
-        self.store.as_ref()
+        self.store.as_deref()
     }
 
     /// The legacy authority, where its messages are accepted.
@@ -182,117 +194,8 @@ impl TrustFiles {
     /// A verifier that goes by both, and by a policy.
     pub fn into_verifier(self, policy: Arc<Policy>, limits: Limits) -> Verifier {
         let legacy = self.legacy.map_or(Legacy::Refused, |authority| Legacy::Accepted(Box::new(authority)));
-        Verifier::new(self.store.map(Arc::new), policy, legacy, limits)
+        Verifier::new(self.store, policy, legacy, limits)
     }
-}
-
-type Labelled<T> = Vec<(String, T)>;
-
-/// Files that were read, each with its name.
-struct Material {
-    anchors: Labelled<Certificate>,
-    by_name: Labelled<Certificate>,
-    intermediates: Labelled<Certificate>,
-    crls: Labelled<Crl>,
-}
-
-impl Material {
-    fn store(self) -> Result<TrustStore, TrustError> {
-        let mut builder: TrustStoreBuilder = TrustStore::builder(RevocationPolicy::Required);
-        for (label, certificate) in self.anchors {
-            builder = builder.anchor(label, certificate, IdentityRule::SpiffeUri)?;
-        }
-        for (label, certificate) in self.by_name {
-            builder = builder.anchor(label, certificate, IdentityRule::CommonName)?;
-        }
-        for (label, certificate) in self.intermediates {
-            builder = builder.intermediate(label, certificate)?;
-        }
-        for (label, crl) in self.crls {
-            builder = builder.crl(label, crl)?;
-        }
-        builder.build()
-    }
-}
-
-struct Reader {
-    errors: Vec<TrustFileError>,
-}
-
-impl Reader {
-    fn certificates(&mut self, key: &'static str, files: &Setting<Vec<FilePath>>) -> Labelled<Certificate> {
-        self.all(key, files, |bytes, file| {
-            pem::certificates(bytes).map_err(|fault| TrustFileError::Pem { file, fault })
-        })
-    }
-
-    fn crls(&mut self, key: &'static str, files: &Setting<Vec<FilePath>>) -> Labelled<Crl> {
-        self.all(key, files, |bytes, file| {
-            // Authorities publish lists in DER (RFC 5280, 4.2.1.13), which begins with a SEQUENCE; `ca crl` writes PEM.
-            if bytes.first() == Some(&0x30) {
-                let list = Crl::parse(bytes).map_err(|fault| TrustFileError::Crl { file, fault })?;
-                return Ok(vec![list]);
-            }
-            pem::crls(bytes).map_err(|fault| TrustFileError::Pem { file, fault })
-        })
-    }
-
-    fn all<T>(
-        &mut self,
-        key: &'static str,
-        files: &Setting<Vec<FilePath>>,
-        parse: impl Fn(&[u8], Box<NamedFile>) -> Result<Vec<T>, TrustFileError>,
-    ) -> Labelled<T> {
-        let mut read = Vec::new();
-        for file in files.iter() {
-            let named = NamedFile::new(file, key, files.origin());
-            let label = file.path().display().to_string();
-            match bytes(&named).and_then(|bytes| parse(&bytes, named)) {
-                Ok(items) => read.extend(items.into_iter().map(|item| (label.clone(), item))),
-                Err(error) => self.errors.push(error),
-            }
-        }
-        read
-    }
-
-    fn legacy(&mut self, config: &Config) -> Option<LegacyAuthority> {
-        let legacy = &config.legacy;
-        if !*legacy.accept {
-            return None;
-        }
-        // The loader has seen to it that these are set together.
-        let (ca, revocation) = (legacy.ca.as_ref()?, legacy.revocation.as_ref()?);
-        let ca_pem = self.one("trust.legacy.ca", ca);
-        let list = match (**revocation, legacy.crl.as_ref()) {
-            (LegacyRevocation::NotChecked, _) => None,
-            (LegacyRevocation::Crl, crl) => {
-                let crl = crl?;
-                Some((crl.path().display().to_string(), self.one("trust.legacy.crl", crl)?))
-            }
-        };
-        let revocation = match &list {
-            None => legacy::LegacyRevocation::NotChecked,
-            Some((label, pem)) => legacy::LegacyRevocation::Crl { label, pem },
-        };
-        let made = LegacyAuthority::new(&ca.path().display().to_string(), &ca_pem?, revocation);
-        made.map_err(|error| self.errors.push(error.into())).ok()
-    }
-
-    fn one(&mut self, key: &'static str, file: &Setting<FilePath>) -> Option<Vec<u8>> {
-        bytes(&NamedFile::new(file, key, file.origin())).map_err(|error| self.errors.push(error)).ok()
-    }
-}
-
-fn bytes(file: &NamedFile) -> Result<Vec<u8>, TrustFileError> {
-    let named = || Box::new(file.clone());
-    let mut bytes = Vec::new();
-    let read =
-        File::open(&file.path).and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| TrustFileError::Read { file: named(), message: error.to_string() })?;
-    if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_FILE_BYTES) {
-        return Ok(bytes);
-    }
-    Err(TrustFileError::TooLarge { file: named() })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{Anchor, ChainError, Issuer, LabelledCrl, RevocationPolicy, TrustErro
 use crate::pki::certificate::{Certificate, CertificateError, IdentityRule, sha256};
 use crate::pki::crl::Crl;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
+use std::sync::Arc;
 
 /// Collects what is trusted. Each thing comes with a label, such as its file's name, by which errors call it.
 #[derive(Debug)]
@@ -89,8 +90,8 @@ impl TrustStoreBuilder {
     /// # Errors
     /// [`TrustError::CrlNotChecked`], if revocation is not to be checked; [`TrustError::CrlConflict`], if another list has
     /// the same number and date.
-    pub fn crl(mut self, label: impl Into<String>, crl: Crl) -> Result<Self, TrustError> {
-        let label = label.into();
+    pub fn crl(mut self, label: impl Into<String>, crl: impl Into<Arc<Crl>>) -> Result<Self, TrustError> {
+        let (label, crl) = (label.into(), crl.into());
         if self.revocation == RevocationPolicy::NotChecked {
             return Err(TrustError::CrlNotChecked { list: label });
         }

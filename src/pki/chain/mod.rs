@@ -89,7 +89,7 @@ struct Anchor {
 #[derive(Debug)]
 struct LabelledCrl {
     label: String,
-    crl: Crl,
+    crl: Arc<Crl>,
 }
 
 impl TrustStore {
