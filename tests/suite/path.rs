@@ -8,6 +8,7 @@ use fedmsg::bus::zeromq::ZeroMq;
 use fedmsg::message::RawMessage;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -190,4 +191,30 @@ fn the_demo_takes_real_messages() {
     std::fs::write(&file, "{\"topic\":\"a.b.c\",\"msg\":1}\n").unwrap();
     let wrong = run(fedmsg().args(["demo", "--messages"]).arg(&file)).expect_code(2);
     assert!(wrong.stderr.contains("messages:1: topic `a.b.c`"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_revocation_reaches_a_consumer_that_is_running() {
+    let directory = bus();
+    let command = |arguments: &[&str]| {
+        let mut command = fedmsg();
+        command.current_dir(directory.path()).args(["--config", "bus"]).args(arguments);
+        command
+    };
+    let mut tail = Child::spawn(&mut command(&["--json", "tail", "--topic", "org.fedoraproject.*.shell.#"]));
+    run(&mut command(&["publish", "log.message"])).expect_code(0);
+    assert_eq!(json(&tail.line("a message", |_| true))["verdict"], "verified");
+    run(&mut command(&["ca", "revoke", "shell-localhost", "--reason", "key-compromise"])).expect_code(0);
+    // It looks at its files once a second, so that a few messages may still be taken.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in (0..200).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                run(&mut command(&["publish", "log.message"])).expect_code(0);
+            }
+        });
+        tail.error_line("a refusal", |line| line.contains("certificate-revoked"));
+        stop.store(true, Ordering::Relaxed);
+    });
+    tail.kill();
 }

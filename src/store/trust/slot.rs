@@ -95,10 +95,8 @@ impl Slot {
 
     /// What is new in the file; `None` if nothing is, or nothing good: then `fault` says what is wrong.
     pub(super) fn look(&mut self, now: Timestamp) -> Option<Content> {
-        let named = |error: io::Error| TrustFileError::Read {
-            file: self.file.clone(),
-            message: error.to_string(),
-        };
+        let named =
+            |error: io::Error| TrustFileError::Read { file: self.file.clone(), message: error.to_string() };
         let stamp = match fs::metadata(&self.file.path).map_err(named) {
             Ok(metadata) => Stamp::of(&metadata),
             Err(fault) => {
@@ -148,10 +146,8 @@ impl Slot {
             opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
             Ok(stamp)
         });
-        let stamp = read.map_err(|error| TrustFileError::Read {
-            file: self.file.clone(),
-            message: error.to_string(),
-        })?;
+        let stamp = read
+            .map_err(|error| TrustFileError::Read { file: self.file.clone(), message: error.to_string() })?;
         if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_FILE_BYTES) {
             return Ok((stamp, bytes));
         }
@@ -171,9 +167,7 @@ impl Slot {
             Kind::Crl if bytes.first() == Some(&0x30) => {
                 vec![Crl::parse(bytes).map_err(|fault| TrustFileError::Crl { file: file(), fault })?]
             }
-            Kind::Crl => {
-                pem::crls(bytes).map_err(|fault| TrustFileError::Pem { file: file(), fault })?
-            }
+            Kind::Crl => pem::crls(bytes).map_err(|fault| TrustFileError::Pem { file: file(), fault })?,
         };
         Ok(Content::Crls(lists.into_iter().map(Arc::new).collect()))
     }
