@@ -1,9 +1,9 @@
 //! The decision, and the only maker of a [`Grant`].
 
 use super::error::PolicyErrors;
-use super::index::Index;
+use super::index::{Found, Index};
 use super::load::{self, Source};
-use super::rules::{Fallback, Group, LoadedFile, Rule, RuleRef, Test};
+use super::rules::{Edition, Fallback, Group, LoadedFile, Rule, RuleRef, Test};
 use super::selftest;
 use crate::identity::Identity;
 use crate::limits::Limits;
@@ -16,12 +16,14 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Policy {
     pub(super) files: Vec<LoadedFile>,
-    digest: [u8; 32],
+    edition: Edition,
     fallback: Fallback,
     pub(super) groups: Vec<Group>,
     /// In the order of their ids, so that the order in the files cannot matter.
     pub(super) rules: Vec<Rule>,
     index: Index,
+    /// Of the rules that are shadows, where there are any.
+    shadows: Option<Index>,
     tests: usize,
     /// Set by `danger` alone: whatever is asked is granted, by this rule.
     unchecked: Option<RuleRef>,
@@ -32,12 +34,20 @@ pub struct Policy {
 pub struct Grant {
     rule: Option<RuleRef>,
     step: Step,
-    digest: [u8; 32],
+    edition: Edition,
 }
 
 /// The policy's no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denial {
+#[error("{cause}")]
+pub struct Denial {
+    cause: Cause,
+    edition: Edition,
+}
+
+/// Why the policy says no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
     /// Step 2: a `deny` names the signer.
     #[error("{rule} denies the topic to the signer")]
     Denied {
@@ -93,11 +103,14 @@ impl Policy {
 
     /// The policy and its tests, which were not run: what may look at a policy that nobody must be judged by.
     pub(super) fn arrange(loaded: load::Loaded) -> (Self, Vec<Test>) {
-        let load::Loaded { files, digest, fallback, groups, mut rules, tests } = loaded;
+        let load::Loaded { files, edition, fallback, groups, mut rules, tests } = loaded;
         rules.sort_by(|a, b| a.head.id().cmp(b.head.id()));
-        let index = Index::new(&rules, &groups);
+        let index = Index::new(&rules, &groups, |rule| !rule.shadow);
+        let shadows = rules.iter().any(|rule| rule.shadow);
+        let shadows = shadows.then(|| Index::new(&rules, &groups, |rule| rule.shadow));
+        let (tests_read, unchecked) = (tests.len(), None);
         let policy =
-            Self { files, digest, fallback, groups, rules, index, tests: tests.len(), unchecked: None };
+            Self { files, edition, fallback, groups, rules, index, shadows, tests: tests_read, unchecked };
         (policy, tests)
     }
 
@@ -105,11 +118,12 @@ impl Policy {
     pub(super) fn unchecked(rule: RuleRef) -> Self {
         Self {
             files: Vec::new(),
-            digest: [0; 32],
+            edition: Edition { serial: 0, digest: [0; 32] },
             fallback: Fallback::AllowUnlisted,
             groups: Vec::new(),
             rules: Vec::new(),
-            index: Index::new(&[], &[]),
+            index: Index::new(&[], &[], |_| true),
+            shadows: None,
             tests: 0,
             unchecked: Some(rule),
         }
@@ -122,31 +136,54 @@ impl Policy {
     /// # Errors
     /// A [`Denial`] that names the step and the rule.
     pub fn decide(&self, topic: &Topic, signer: &Identity, at: Timestamp) -> Result<Grant, Denial> {
-        let grant = |rule, step| Grant { rule, step, digest: self.digest };
         if let Some(rule) = &self.unchecked {
-            return Ok(grant(Some(rule.clone()), Step::Default));
+            return Ok(Grant { rule: Some(rule.clone()), step: Step::Default, edition: self.edition });
         }
-        let rule = |number: usize| self.rules[number].head.clone();
         let found = self.index.find(&self.rules, topic, signer, at);
+        self.conclude(found, || self.index.lists(topic))
+    }
+
+    /// What [`Policy::decide`] would say if the rules with `shadow = true` decided as well; nothing if there are none.
+    pub fn decide_with_shadows(
+        &self,
+        topic: &Topic,
+        signer: &Identity,
+        at: Timestamp,
+    ) -> Option<Result<Grant, Denial>> {
+        let shadows = self.shadows.as_ref()?;
+        let found = self.index.find(&self.rules, topic, signer, at);
+        let found = found.or(shadows.find(&self.rules, topic, signer, at));
+        Some(self.conclude(found, || self.index.lists(topic) || shadows.lists(topic)))
+    }
+
+    /// Steps 2 to 5, of what was found.
+    fn conclude(&self, found: Found, is_listed: impl FnOnce() -> bool) -> Result<Grant, Denial> {
+        let rule = |number: usize| self.rules[number].head.clone();
+        let deny = |cause| Err(Denial { cause, edition: self.edition });
+        let grant = |rule, step| Ok(Grant { rule, step, edition: self.edition });
         if let Some(number) = found.deny {
-            return Err(Denial::Denied { rule: rule(number) });
+            return deny(Cause::Denied { rule: rule(number) });
         }
         if let Some(number) = found.exclusive {
-            return Err(Denial::Exclusive { rule: rule(number) });
+            return deny(Cause::Exclusive { rule: rule(number) });
         }
         if let Some(number) = found.allow {
-            return Ok(grant(Some(rule(number)), Step::Allow));
+            return grant(Some(rule(number)), Step::Allow);
         }
         match self.fallback {
-            Fallback::AllowUnlisted if !self.index.lists(topic) => Ok(grant(None, Step::Default)),
-            Fallback::AllowUnlisted | Fallback::Deny => Err(Denial::Unlisted),
+            Fallback::AllowUnlisted if !is_listed() => grant(None, Step::Default),
+            Fallback::AllowUnlisted | Fallback::Deny => deny(Cause::Unlisted),
         }
     }
 
-    /// SHA-256 of the policy. Of one file it is that file's (what `sha256sum` prints); of several it is the SHA-256 of
-    /// their SHA-256 values, 32 bytes each, in ascending order. All zeros for a policy that checks nothing.
+    /// Its serial and digest.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// The digest of its [`Edition`].
     pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+        &self.edition.digest
     }
 
     /// The files it was read from, as they were given.
@@ -186,36 +223,51 @@ impl Grant {
         self.step
     }
 
-    /// The digest of the policy that decided (see [`Policy::digest`]).
+    /// The policy that decided.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// The digest of the policy that decided.
     pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+        &self.edition.digest
     }
 }
 
 impl Denial {
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The policy that decided.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
     /// The rule that denied it; none if the default did.
     pub fn rule(&self) -> Option<&RuleRef> {
-        match self {
-            Self::Denied { rule } | Self::Exclusive { rule } => Some(rule),
-            Self::Unlisted => None,
+        match &self.cause {
+            Cause::Denied { rule } | Cause::Exclusive { rule } => Some(rule),
+            Cause::Unlisted => None,
         }
     }
 
     /// The step that decided.
     pub fn step(&self) -> Step {
-        match self {
-            Self::Denied { .. } => Step::Deny,
-            Self::Exclusive { .. } => Step::Exclusive,
-            Self::Unlisted => Step::Default,
+        match &self.cause {
+            Cause::Denied { .. } => Step::Deny,
+            Cause::Exclusive { .. } => Step::Exclusive,
+            Cause::Unlisted => Step::Default,
         }
     }
 
     /// The reason's stable code.
     pub fn code(&self) -> ReasonCode {
-        match self {
-            Self::Denied { .. } => ReasonCode::PolicyDenied,
-            Self::Exclusive { .. } => ReasonCode::PolicyExclusive,
-            Self::Unlisted => ReasonCode::PolicyUnlisted,
+        match &self.cause {
+            Cause::Denied { .. } => ReasonCode::PolicyDenied,
+            Cause::Exclusive { .. } => ReasonCode::PolicyExclusive,
+            Cause::Unlisted => ReasonCode::PolicyUnlisted,
         }
     }
 }

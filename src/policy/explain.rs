@@ -49,6 +49,13 @@ pub enum Standing {
         /// When it exists.
         window: Window,
     },
+    /// It selects the topic, but is a shadow, and decides nothing.
+    Shadow {
+        /// The pattern that selects the topic.
+        pattern: String,
+        /// The entry of `publishers` that names the signer, if one does.
+        publisher: Option<String>,
+    },
     /// It would select the topic if a template stood for something else.
     Template {
         /// The pattern.
@@ -87,7 +94,11 @@ impl Policy {
         if !rule.window.contains(at) {
             return Standing::OutsideItsTimes { pattern, window: rule.window };
         }
-        match rule.publishers.iter().find_map(|publisher| self.naming(publisher, signer)) {
+        let publisher = rule.publishers.iter().find_map(|publisher| self.naming(publisher, signer));
+        if rule.shadow {
+            return Standing::Shadow { pattern, publisher };
+        }
+        match publisher {
             Some(publisher) => Standing::Names { pattern, publisher },
             None => Standing::NamesOthers { pattern },
         }
@@ -140,16 +151,20 @@ impl Standing {
     pub fn is_match(&self) -> bool {
         match self {
             Self::Names { .. } | Self::NamesOthers { .. } => true,
-            Self::OutsideItsTimes { .. } | Self::Template { .. } | Self::TopicDiffers => false,
+            Self::OutsideItsTimes { .. }
+            | Self::Shadow { .. }
+            | Self::Template { .. }
+            | Self::TopicDiffers => false,
         }
     }
 
-    /// A stable word for it: `names`, `names-others`, `outside-its-times`, `template` or `topic-differs`.
+    /// A stable word for it: `names`, `names-others`, `outside-its-times`, `shadow`, `template` or `topic-differs`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Names { .. } => "names",
             Self::NamesOthers { .. } => "names-others",
             Self::OutsideItsTimes { .. } => "outside-its-times",
+            Self::Shadow { .. } => "shadow",
             Self::Template { .. } => "template",
             Self::TopicDiffers => "topic-differs",
         }
@@ -165,6 +180,12 @@ impl fmt::Display for Standing {
             Self::NamesOthers { pattern } => write!(f, "selects it by `{pattern}`, does not name the signer"),
             Self::OutsideItsTimes { pattern, window } => {
                 write!(f, "would select it by `{pattern}`, exists {window}")
+            }
+            Self::Shadow { pattern, publisher: Some(publisher) } => {
+                write!(f, "is a shadow: would select it by `{pattern}` and name the signer by `{publisher}`")
+            }
+            Self::Shadow { pattern, publisher: None } => {
+                write!(f, "is a shadow: would select it by `{pattern}` and not name the signer")
             }
             Self::Template { pattern, template, filled: Some(filled), found } => {
                 write!(f, "`{pattern}`: {template} is `{filled}` for this signer, the topic has `{found}`")

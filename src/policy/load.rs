@@ -3,7 +3,9 @@
 use super::error::{Place, PolicyError, PolicyErrors, PolicyFault};
 use super::index::MAX_PATTERN_FIELDS;
 use super::publisher::PublisherPattern;
-use super::rules::{Effect, Fallback, Group, LoadedFile, Publisher, Rule, RuleRef, Test, Verdict, Window};
+use super::rules::{
+    Edition, Effect, Fallback, Group, LoadedFile, Publisher, Rule, RuleRef, Test, Verdict, Window,
+};
 use super::tree::{Reader, Table, Text};
 use crate::identity::{CommonName, Identity};
 use crate::limits::Limits;
@@ -27,7 +29,7 @@ pub struct Source<'t> {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) files: Vec<LoadedFile>,
-    pub(super) digest: [u8; 32],
+    pub(super) edition: Edition,
     pub(super) fallback: Fallback,
     pub(super) groups: Vec<Group>,
     pub(super) rules: Vec<Rule>,
@@ -38,7 +40,7 @@ pub(super) struct Loaded {
 pub(super) const UNCHECKED: &str = "unchecked";
 
 const FILE_KEYS: &[&str] = &["default", "groups", "routing_policy", "rule", "serial", "test", "version"];
-const RULE_KEYS: &[&str] = &["effect", "from", "id", "publishers", "topics", "until"];
+const RULE_KEYS: &[&str] = &["effect", "from", "id", "publishers", "shadow", "topics", "until"];
 const TEST_KEYS: &[&str] = &["at", "expect", "signer", "topic"];
 
 /// Reads all the files of a policy. Groups are read first, so that a rule may use another file's.
@@ -66,9 +68,10 @@ pub(super) fn load(sources: &[Source<'_>], limits: &Limits) -> Result<Loaded, Po
     PolicyErrors::unless_none(errors)?;
     // Without an error every file has said its default, so that the safe one here is never needed.
     let fallback = all.fallback.map_or(Fallback::Deny, |(fallback, _)| fallback);
-    let digest = digest_of(&all.files);
+    let serial = all.files.iter().map(|file| file.serial).max().unwrap_or_default();
+    let edition = Edition { serial, digest: digest_of(&all.files) };
     let Everything { files, groups, rules, tests, .. } = all;
-    Ok(Loaded { files, digest, fallback, groups, rules, tests })
+    Ok(Loaded { files, edition, fallback, groups, rules, tests })
 }
 
 /// What was read so far, of all the files.
@@ -236,8 +239,8 @@ impl<'t> File<'t> {
                 (is_new_id(reader, &id, offset, all), pattern, names)
             {
                 let head = RuleRef::new(&id, Effect::Exclusive, reader.position(offset));
-                let window = Window { from: None, until: None };
-                all.rules.push(Rule { head, topics: vec![pattern], publishers, window });
+                let (topics, window) = (vec![pattern], Window::ALWAYS);
+                all.rules.push(Rule { head, topics, publishers, window, shadow: false });
             }
         }
     }
@@ -288,13 +291,17 @@ fn read_rule(reader: &mut Reader<'_>, mut table: Table<'_>, all: &mut Everything
     {
         reader.fault(table.offset, PolicyFault::EmptyWindow { place, window });
     }
+    let shadow = match table.entries.get("shadow") {
+        None => Some(false),
+        Some(value) => reader.boolean(&table.place, "shadow", value),
+    };
     let Some(id) = id else { return };
     let is_new = is_new_id(reader, id.text, id.offset, all);
-    if let (true, true, Some(effect), Some(topics), Some(publishers)) =
-        (is_new, times_are_read, effect, topics, publishers)
+    if let (true, true, Some(effect), Some(topics), Some(publishers), Some(shadow)) =
+        (is_new, times_are_read, effect, topics, publishers, shadow)
     {
         let head = RuleRef::new(id.text, effect, reader.position(table.offset));
-        all.rules.push(Rule { head, topics, publishers, window });
+        all.rules.push(Rule { head, topics, publishers, window, shadow });
     }
 }
 

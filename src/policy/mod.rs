@@ -25,10 +25,10 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Denial, Grant, Policy, Step};
+pub use decide::{Cause, Denial, Grant, Policy, Step};
 pub use error::{FailedTest, Moment, Place, PolicyError, PolicyErrors, PolicyFault};
 pub use explain::{Considered, Explanation, Standing};
 pub use load::Source;
 pub use publisher::{PublisherError, PublisherPattern};
-pub use rules::{Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
+pub use rules::{Edition, Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
 pub use suite::{TestOutcome, TestReport};

@@ -47,6 +47,9 @@ pub struct Window {
 }
 
 impl Window {
+    /// Of a rule that says nothing of times.
+    pub const ALWAYS: Self = Self { from: None, until: None };
+
     /// Whether the rule exists at `at`.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
@@ -85,6 +88,31 @@ impl RuleRef {
     }
 }
 
+/// Which state of a policy it was: every verdict carries it.
+///
+/// It prints as `serial SERIAL, digest HEX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Edition {
+    /// The highest `serial` of the policy's files.
+    pub serial: u64,
+    /// SHA-256 of the policy. Of one file it is that file's (what `sha256sum` prints); of several it is the SHA-256 of
+    /// their SHA-256 values, 32 bytes each, in ascending order. All zeros for a policy that checks nothing.
+    pub digest: [u8; 32],
+}
+
+impl Edition {
+    /// The digest in hexadecimal.
+    pub fn digest_hex(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "serial {}, digest {}", self.serial, self.digest_hex())
+    }
+}
+
 /// One file of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedFile {
@@ -103,6 +131,8 @@ pub(super) struct Rule {
     pub(super) topics: Vec<TopicPattern>,
     pub(super) publishers: Vec<Publisher>,
     pub(super) window: Window,
+    /// Whether it decides nothing, and what it would change is counted instead.
+    pub(super) shadow: bool,
 }
 
 /// One entry of a rule's `publishers`.

@@ -81,6 +81,19 @@ impl<'t> Reader<'t> {
         }
     }
 
+    pub(super) fn boolean<'v>(
+        &mut self,
+        place: &Place,
+        key: &str,
+        value: &'v Spanned<DeValue<'v>>,
+    ) -> Option<bool> {
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            return self.wrong_type(place, key, "a boolean", value);
+        }
+        found
+    }
+
     /// The strings of a list that is not empty. `None` if anything in it is wrong.
     pub(super) fn strings<'v>(
         &mut self,

@@ -71,7 +71,7 @@ fn rules() {
         ),
         (
             "publisher = [\"cn:x\"]",
-            "8:1: rule `r` has an unknown key `publisher`; known are effect, from, id, publishers, topics, until",
+            "8:1: rule `r` has an unknown key `publisher`; known are effect, from, id, publishers, shadow, topics, until",
         ),
         (
             "until = 2027-12-31",

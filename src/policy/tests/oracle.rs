@@ -16,6 +16,7 @@ struct Written {
     publishers: Vec<String>,
     from: Option<i64>,
     until: Option<i64>,
+    shadow: bool,
 }
 
 const GROUPS: [(&str, &[&str]); 2] =
@@ -27,9 +28,12 @@ fn toml(rules: &[Written], default: &str) -> String {
         writeln!(text, "{name} = {members:?}").unwrap();
     }
     for rule in rules {
-        let Written { id, effect, topics, publishers, from, until } = rule;
+        let Written { id, effect, topics, publishers, from, until, shadow } = rule;
         writeln!(text, "[[rule]]\nid = \"{id}\"\neffect = \"{effect}\"\ntopics = {topics:?}").unwrap();
         writeln!(text, "publishers = {publishers:?}").unwrap();
+        if *shadow {
+            text.push_str("shadow = true\n");
+        }
         for (key, day) in [("from", from), ("until", until)] {
             if let Some(day) = day {
                 writeln!(text, "{key} = {}", Timestamp::from_unix(*day).unwrap()).unwrap();
@@ -146,6 +150,7 @@ fn some_rule() -> impl Strategy<Value = Written> {
                 publishers,
                 from,
                 until,
+                shadow: false,
             })
     })
 }
@@ -156,6 +161,38 @@ fn some_rules() -> impl Strategy<Value = Vec<Written>> {
             rule.id = format!("r{n}");
         }
         rules
+    })
+}
+
+/// Many rules of few topics for many signers, so that every end is crowded: alone, in groups, with exclusive rules that
+/// name the same ones over and over.
+fn a_crowd() -> impl Strategy<Value = Vec<Written>> {
+    let publisher = || {
+        prop_oneof![
+            3 => some_publisher(),
+            1 => (0..4_u8).prop_map(|n| format!("spiffe://t/prod/a/h{n}")),
+        ]
+    };
+    let topics = proptest::collection::vec(select(vec!["a.#", "a.b", "*.b", "#"]), 1..4);
+    let effect = prop_oneof![2 => Just("allow"), 1 => Just("deny"), 3 => Just("exclusive")];
+    let publishers = prop_oneof![
+        4 => proptest::collection::vec(publisher(), 1..4),
+        1 => proptest::collection::vec(publisher(), 17..40),
+    ];
+    let until = proptest::option::weighted(0.3, 1_i64..6);
+    let rule = (topics, effect, publishers, until, any::<bool>());
+    proptest::collection::vec(rule, 0..40).prop_map(|rules| {
+        let rules = rules.into_iter().enumerate();
+        let rules = rules.map(|(n, (topics, effect, publishers, until, everybody))| {
+            let topics = topics.into_iter().map(str::to_owned).collect();
+            let mut publishers = publishers;
+            // Or an exclusive rule denies everything, and nothing else is seen.
+            if everybody && effect == "exclusive" {
+                publishers.extend(["spiffe://t/*/*/*".to_owned(), "@g".to_owned()]);
+            }
+            Written { id: format!("r{n:02}"), effect, topics, publishers, from: None, until, shadow: false }
+        });
+        rules.collect()
     })
 }
 
@@ -185,9 +222,39 @@ proptest! {
         }
     }
 
+    #[test]
+    fn the_two_agree_in_a_crowd(rules in a_crowd(), default in default(), n in 0..4_u8, questions in questions()) {
+        let policy = policy(&toml(&rules, default));
+        let one_of_many = ("a.b".to_owned(), format!("spiffe://t/prod/a/h{n}"), 3);
+        for question in questions.iter().chain([&one_of_many]) {
+            let (on, by, when) = question;
+            prop_assert_eq!(ask(&policy, question), evaluate(&rules, default, on, by, *when), "{:?}", question);
+        }
+    }
+
+    /// Rules that are shadows change nothing; with them it is as if they were none.
+    #[test]
+    fn shadows_decide_nothing(
+        mut rules in some_rules(), shadows in any::<u8>(), default in default(), questions in questions(),
+    ) {
+        for (n, rule) in rules.iter_mut().enumerate() {
+            rule.shadow = shadows & 1 << n != 0;
+        }
+        let with = policy(&toml(&rules, default));
+        let in_force: Vec<Written> = rules.iter().filter(|rule| !rule.shadow).cloned().collect();
+        for question in &questions {
+            let (on, by, when) = question;
+            prop_assert_eq!(ask(&with, question), evaluate(&in_force, default, on, by, *when), "{:?}", question);
+            let time = Timestamp::from_unix(*when).unwrap();
+            let decided = with.decide_with_shadows(&topic(on), &signer(by), time);
+            let expected = (in_force.len() < rules.len()).then(|| evaluate(&rules, default, on, by, *when));
+            prop_assert_eq!(decided.map(|decision| decision.is_ok()), expected, "{:?}", question);
+        }
+    }
+
     /// The explanation looks at the rules one by one; what it says gives the same decision, and the same rule.
     #[test]
-    fn explanations_agree(rules in some_rules(), question in some_question()) {
+    fn explanations_agree(rules in prop_oneof![some_rules(), a_crowd()], question in some_question()) {
         let policy = policy(&toml(&rules, "deny"));
         let (on, by, when) = question;
         let explanation = policy.explain(&topic(&on), &signer(&by), Timestamp::from_unix(when).unwrap());
@@ -196,7 +263,10 @@ proptest! {
             rules.find(|c| match c.standing {
                 Standing::Names { .. } => named,
                 Standing::NamesOthers { .. } => !named,
-                Standing::OutsideItsTimes { .. } | Standing::Template { .. } | Standing::TopicDiffers => false,
+                Standing::OutsideItsTimes { .. }
+                | Standing::Shadow { .. }
+                | Standing::Template { .. }
+                | Standing::TopicDiffers => false,
             })
             .map(|c| c.rule.clone())
         };
