@@ -68,6 +68,8 @@ pub struct Verified {
 #[derive(Debug)]
 pub struct Rejected {
     reason: Reason,
+    /// Known where it was the policy that refused: the signature had been checked then.
+    signer: Option<Identity>,
     message: Refused,
 }
 
@@ -156,12 +158,16 @@ impl Verifier {
             Claim::Proof(part, proof) => self.check_proof(&message, *part, proof, at),
             Claim::Legacy(claim) => self.check_legacy(&message, claim, at),
         };
-        let granted = checked.and_then(|authentic| {
-            let grant = self.policy.decide(message.claimed_topic(), &authentic.signer, at)?;
-            Ok((authentic, grant))
-        });
-        match granted {
-            Ok((authentic, grant)) => Ok(Verified {
+        let reject = |reason, signer, message| {
+            let message = Refused::Unverified(Box::new(message));
+            Err(Box::new(Rejected { reason, signer, message }))
+        };
+        let authentic = match checked {
+            Ok(authentic) => authentic,
+            Err(reason) => return reject(reason, None, message),
+        };
+        match self.policy.decide(message.claimed_topic(), &authentic.signer, at) {
+            Ok(grant) => Ok(Verified {
                 message,
                 signer: authentic.signer,
                 certificate: authentic.certificate,
@@ -169,9 +175,7 @@ impl Verifier {
                 as_of: at,
                 legacy: authentic.legacy,
             }),
-            Err(reason) => {
-                Err(Box::new(Rejected { reason, message: Refused::Unverified(Box::new(message)) }))
-            }
+            Err(denial) => reject(denial.into(), Some(authentic.signer), message),
         }
     }
 
@@ -332,7 +336,11 @@ impl Verified {
 impl Rejected {
     /// A message that was verified and is not new.
     pub fn stale(stale: Stale, verified: Verified) -> Self {
-        Self { reason: stale.into(), message: Refused::Verified(Box::new(verified)) }
+        Self {
+            reason: stale.into(),
+            signer: Some(verified.signer.clone()),
+            message: Refused::Verified(Box::new(verified)),
+        }
     }
 
     /// Why.
@@ -343,6 +351,16 @@ impl Rejected {
     /// The stable code of why.
     pub fn code(&self) -> ReasonCode {
         self.reason.code()
+    }
+
+    /// Who signed it, where that was established: its signature is good, and what refused it came after.
+    pub fn signer(&self) -> Option<&Identity> {
+        self.signer.as_ref()
+    }
+
+    /// The policy's no, where it was the policy that refused it.
+    pub fn denial(&self) -> Option<&Denial> {
+        if let Reason::Policy(denial) = &self.reason { Some(denial) } else { None }
     }
 
     /// The frames, as they were received.
@@ -373,7 +391,7 @@ impl fmt::Display for Rejected {
 impl From<Malformed> for Box<Rejected> {
     fn from(malformed: Malformed) -> Self {
         let (reason, message) = (malformed.error.into(), Refused::Malformed(malformed.raw));
-        Self::new(Rejected { reason, message })
+        Self::new(Rejected { reason, signer: None, message })
     }
 }
 

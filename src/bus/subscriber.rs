@@ -314,5 +314,7 @@ fn seconds(duration: std::time::Duration) -> i64 {
 fn log_rejected(endpoint: &Endpoint, rejected: &Rejected) {
     let topic = rejected.claimed().map(|message| message.claimed_topic().as_str());
     let (code, reason) = (rejected.code().as_str(), rejected.reason().to_string());
-    tracing::warn!(%endpoint, code, reason, topic, "rejected");
+    let signer = rejected.signer().map(tracing::field::display);
+    let rule = rejected.denial().and_then(|denial| denial.rule()).map(|rule| rule.id());
+    tracing::warn!(%endpoint, code, reason, topic, signer, rule, "rejected");
 }

@@ -3,6 +3,7 @@
 use super::output::{BAD, DIM, GOOD, STRONG};
 use crate::endpoint::Endpoint;
 use crate::message::{Malformed, Unverified};
+use crate::policy::Edition;
 use crate::verify::{Rejected, Verified};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,12 +25,28 @@ pub(super) struct Verdict<'a> {
     username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
+    /// The policy that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyEdition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     /// Byte for byte as it was signed.
     msg: Option<&'a RawValue>,
+}
+
+/// Which state of the policy it was.
+#[derive(Debug, Serialize)]
+struct PolicyEdition {
+    serial: u64,
+    digest: String,
+}
+
+impl From<Edition> for PolicyEdition {
+    fn from(edition: Edition) -> Self {
+        Self { serial: edition.serial, digest: edition.digest_hex() }
+    }
 }
 
 impl<'a> Verdict<'a> {
@@ -45,25 +62,27 @@ impl<'a> Verdict<'a> {
             timestamp: Some(message.timestamp().to_string()),
             username: Some(message.username()).filter(|name| !name.is_empty()),
             rule: message.grant().rule().map(|rule| rule.id().to_owned()),
+            policy: Some(message.grant().edition().into()),
             line: None,
             endpoint: None,
             msg: message.decode().ok(),
         }
     }
 
-    /// A message that was refused. What it says of itself is a claim, and its signer is nobody.
+    /// A message that was refused. What it says of itself is a claim; its signer is named only if the signature was good.
     pub(super) fn rejected(message: &'a Rejected) -> Self {
-        let claimed = message.claimed();
+        let (claimed, denial) = (message.claimed(), message.denial());
         Self {
             verdict: "rejected",
             reason: Some(message.code().as_str()),
             detail: Some(message.reason().to_string()),
-            signer: None,
+            signer: message.signer().map(ToString::to_string),
             topic: claimed.map(|m| m.claimed_topic().as_str()),
             msg_id: claimed.map(|m| m.claimed_msg_id().to_string()),
             timestamp: claimed.map(|m| m.claimed_timestamp().to_string()),
             username: None,
-            rule: None,
+            rule: denial.and_then(|denial| denial.rule()).map(|rule| rule.id().to_owned()),
+            policy: denial.map(|denial| denial.edition().into()),
             line: None,
             endpoint: None,
             msg: claimed.and_then(|m| serde_json::from_str(m.claimed_msg()).ok()),
@@ -82,6 +101,7 @@ impl<'a> Verdict<'a> {
             timestamp: Some(message.claimed_timestamp().to_string()),
             username: None,
             rule: None,
+            policy: None,
             line: None,
             endpoint: None,
             msg: serde_json::from_str(message.claimed_msg()).ok(),
@@ -100,6 +120,7 @@ impl<'a> Verdict<'a> {
             timestamp: None,
             username: None,
             rule: None,
+            policy: None,
             line: None,
             endpoint: None,
             msg: None,

@@ -58,6 +58,12 @@ fn three_commands_to_a_verified_message() {
     assert_eq!(shown["signer"], "spiffe://dev.example/dev/shell/localhost");
     assert_eq!((&shown["username"], &shown["reason"]), (&Value::from("lena"), &Value::Null));
     assert_eq!(shown["rule"], "own-subtree");
+    // Which state of the policy it was: its serial, and what `sha256sum` prints of the file.
+    let checked =
+        run(fedmsg().current_dir(directory.path()).args(["--config", "bus", "--json", "policy", "check"]));
+    let checked = json(&checked.expect_code(0).stdout);
+    assert_eq!(shown["policy"]["digest"], checked["digest"]);
+    assert_eq!(shown["policy"]["serial"], checked["files"][0]["serial"]);
     tail.finish().expect_code(0);
 }
 

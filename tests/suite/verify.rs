@@ -148,6 +148,10 @@ fn what_the_signer_may_not_say_is_refused() {
     let bodhi = &WORLD.bodhi;
     assert_eq!(code(sign(bodhi, "org.example.prod.koji.build.tag")), "policy-unlisted");
     assert_eq!(code(sign(bodhi, "org.example.stg.bodhi.update.comment")), "policy-unlisted");
+    // The signature was good: the refusal says whose, and by which state of the policy.
+    let rejected = WORLD.verifier.receive(sign(bodhi, "org.example.prod.koji.build.tag"), now()).unwrap_err();
+    assert_eq!(rejected.signer(), Some(bodhi.identity()));
+    assert_eq!(rejected.denial().unwrap().edition().serial, 1);
     let stg = WORLD.development.signer("stg", "bodhi", "app01").unwrap();
     assert_eq!(code(sign(&stg, TOPIC)), "policy-unlisted");
     let other = Development::new("example.org", now()).unwrap().signer("prod", "bodhi", "app01").unwrap();
