@@ -199,7 +199,8 @@ impl<'t> File<'t> {
                 continue;
             }
             let place = members.as_ref().map(|_| all.groups.len());
-            all.groups.extend(members.map(|members| Group { name: name.into(), members }));
+            let position = reader.position(offset);
+            all.groups.extend(members.map(|members| Group { name: name.into(), members, position }));
             all.group_names.insert(name.to_owned(), (place, reader.position(offset)));
         }
     }

@@ -149,6 +149,7 @@ pub(super) enum Publisher {
 pub(super) struct Group {
     pub(super) name: Box<str>,
     pub(super) members: Vec<PublisherPattern>,
+    pub(super) position: Position,
 }
 
 /// A `[[test]]` table.

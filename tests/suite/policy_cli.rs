@@ -262,3 +262,129 @@ fn policy_test_reports_like_a_runner() {
         "{none:?}"
     );
 }
+
+#[test]
+fn lint_names_the_code_the_place_and_the_fix() {
+    let bench = Bench::new();
+    bench.write("policy.toml", POLICY);
+    let lint = |more: &[&str]| {
+        let args = ["lint", "--policy", "policy.toml", "--at", "2028-01-01T00:00:00Z"];
+        bench.policy(&[&args[..], more].concat())
+    };
+    let found = lint(&[]).expect_code(0);
+    assert_eq!(
+        found.stdout,
+        "policy.toml:13:1: warning rule-expired: rule `announcements` exists until 2027-12-31T00:00:00Z, which has passed \
+         (it is 2028-01-01T00:00:00Z)\n\
+         \x20 fix: leave it out, or extend `until`\n"
+    );
+    assert_eq!(found.stderr, "found: 0 errors, 1 warning, 0 of advice\n");
+    lint(&["--deny", "warnings"]).expect_code(1);
+
+    bench.write(
+        "topics.txt",
+        "org.fp.prod.bodhi.update.comment\n{\"topic\": \"org.fp.prod.robosignatory.x\"}\n",
+    );
+    let seen = lint(&["--messages", "topics.txt", "--json"]).expect_code(0);
+    assert_eq!(seen.stdout.lines().count(), 1, "{seen:?}");
+    bench.write(
+        "topics.txt",
+        "org.fp.prod.bodhi.update.comment\n{\"topic\": \"org.fp.prod.x\", \"verdict\": \"rejected\"}\n",
+    );
+    let unseen = lint(&["--messages", "topics.txt", "--json"]).expect_code(0);
+    let last: serde_json::Value = serde_json::from_str(unseen.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["code"], &last["severity"], &last["line"]),
+        (&"topic-never-seen".into(), &"warning".into(), &20.into())
+    );
+
+    bench.write("bad.toml", "version = 1\nserial = 1\n[groups]\nnone = []\n");
+    let bad = bench.policy(&["lint", "--policy", "bad.toml"]).expect_code(1);
+    assert!(bad.stdout.starts_with("bad.toml:4:8: error empty-list: "), "{bad:?}");
+}
+
+/// Whom the authority knows is asked of the authority.
+#[test]
+fn lint_holds_publishers_against_the_inventory() {
+    let bench = Bench::new();
+    let ca = |args: &[&str]| {
+        run(fedmsg().current_dir(bench.directory.path()).args(["ca", "--config", "bus"]).args(args))
+            .expect_code(0)
+    };
+    bench.write("bus/policy.toml", POLICY);
+    bench.write("bus/fedmsg.d/base.toml", "[policy]\nfiles = [\"policy.toml\"]\n");
+    ca(&["init", "--trust-domain", "fp.org"]);
+    ca(&["issue", "announce", "--env", "prod", "--host", "box01"]);
+    let codes = || {
+        let found = bench.policy(&["lint", "--config", "bus", "--json"]);
+        let lines = found.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|l| format!("{} {}", l["code"].as_str().unwrap(), l["line"])).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(), ["publisher-never-issued 20"]);
+    ca(&["revoke", "announce-box01"]);
+    assert_eq!(codes(), ["publisher-revoked 7", "publisher-revoked 13", "publisher-never-issued 20"]);
+}
+
+#[test]
+fn the_questions_without_a_message() {
+    let bench = Bench::new();
+    bench.write("policy.toml", POLICY);
+    let ask = |args: &[&str]| {
+        bench.policy(&[args, &["--at", "2026-11-24T12:00:00Z", "--policy", "policy.toml"]].concat())
+    };
+    let who = ask(&["who-can", "org.fp.prod.robosignatory.sign"]).expect_code(0);
+    assert_eq!(
+        who.stdout,
+        "spiffe://fp.org/prod/koji/*  by rule `koji-signs` (policy.toml:20:1)\n\
+         spiffe://fp.org/prod/robosignatory/*  by rule `own-subtree` (policy.toml:7:1)\n"
+    );
+    ask(&["who-can", "org.fp.stg.robosignatory2"]).expect_code(0);
+    ask(&["who-can", "org.other.x"]).expect_code(1);
+    ask(&["who-can", "org..x"]).expect_code(2);
+    let what = ask(&["what-can", "spiffe://fp.org/prod/koji/h1"]).expect_code(0);
+    assert_eq!(
+        what.stdout,
+        "org.fp.prod.koji.#  by rule `own-subtree` (policy.toml:7:1)\n\
+         org.fp.prod.robosignatory.*  by rule `koji-signs` (policy.toml:20:1)\n"
+    );
+    ask(&["what-can", "cn:koji"]).expect_code(1);
+    let table = ask(&["export"]).expect_code(0);
+    assert_eq!(
+        table.stdout,
+        "org.fp.*.announce.#\tspiffe://fp.org/prod/announce/box01\n\
+         org.fp.prod.robosignatory.*\tspiffe://fp.org/prod/koji/*\n\
+         org.fp.prod.robosignatory.*\tspiffe://fp.org/prod/robosignatory/*\n\
+         org.fp.{env}.{service}.#\tspiffe://fp.org/*/*/*\n"
+    );
+    let rows = ask(&["export", "--json"]).expect_code(0);
+    let last: serde_json::Value = serde_json::from_str(rows.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["except"][0]["rule"], "announcements");
+}
+
+#[test]
+fn explain_says_what_would_have_to_change() {
+    let bench = Bench::new();
+    let banned = "[[rule]]\nid = \"ban\"\neffect = \"deny\"\ntopics = [\"#\"]\npublishers = [\"cn:x\"]\n";
+    bench.write("policy.toml", &format!("{POLICY}\n{banned}"));
+    let changes = |topic: &str, signer: &str| {
+        let args = ["explain", "--topic", topic, "--signer", signer, "--at", "2026-11-24T12:00:00Z"];
+        let ended = bench.policy(&[&args[..], &["--policy", "policy.toml"]].concat());
+        let (_, changes) = ended.stdout.split_once("to be allowed").unwrap_or_default();
+        changes.to_owned()
+    };
+    assert_eq!(changes("org.fp.prod.bodhi.x", "spiffe://fp.org/prod/bodhi/app01"), "");
+    assert_eq!(
+        changes("org.fp.prod.announce.x", "cn:x"),
+        ", all of\n\
+         \x20 rule `announcements` (policy.toml:13:1) would have to name the signer\n\
+         \x20 rule `ban` (policy.toml:31:1) would have to stop naming the signer by `cn:x`\n"
+    );
+    assert_eq!(
+        changes("org.fp.prod.robosignatory.sign", "spiffe://fp.org/stg/robosignatory/a"),
+        ", one of\n\
+         \x20 rule `koji-signs` (policy.toml:20:1) would have to name the signer\n\
+         \x20 for rule `own-subtree` (policy.toml:7:1), the signer's {env} would have to be `prod`; it is `stg`\n\
+         \x20 a new rule: effect = \"allow\", topics = [\"org.fp.prod.robosignatory.sign\"], \
+         publishers = [\"spiffe://fp.org/stg/robosignatory/a\"]\n"
+    );
+}

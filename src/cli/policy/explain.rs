@@ -4,15 +4,15 @@ use super::{Files, counted, hex, refused};
 use crate::cli::output::{BAD, DIM, GOOD, Output, STRONG};
 use crate::cli::{CliError, Global, Outcome};
 use crate::identity::Identity;
-use crate::policy::{Considered, Effect, Explanation, Grant, Policy, RuleRef, Standing, Step};
+use crate::policy::{Changes, Considered, Effect, Explanation, Grant, Policy, RuleRef, Standing, Step};
 use crate::reason::ReasonCode;
 use crate::store::policy as files;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::Topic;
 use serde_json::{Value, json};
 
-/// Say whether a signer may publish a topic: which step and which rule decide, and what every other rule has to do with
-/// it.
+/// Say whether a signer may publish a topic: which step and which rule decide, what every other rule has to do with
+/// it, and what would have to change for it to be allowed.
 ///
 /// Exit 0: allowed. Exit 1: denied. Exit 2: there is no policy to ask.
 #[derive(Debug, clap::Args)]
@@ -38,13 +38,17 @@ pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outc
     };
     let at = args.at.unwrap_or_else(|| SystemClock.now());
     let answer = match Topic::parse(&args.topic, &limits) {
-        Ok(topic) => Answer::of(policy.explain(&topic, &args.signer, at)),
+        Ok(topic) => Answer::of(policy.explain(&topic, &args.signer, at), &topic, &args.signer),
         Err(error) => Answer {
             step: Step::Topic,
             rule: None,
             reason: Some(ReasonCode::from(&error)),
             text: error.to_string(),
             rules: Vec::new(),
+            changes: Changes {
+                all_of: vec!["the topic would have to be well formed".to_owned()],
+                ..Changes::default()
+            },
         },
     };
     if out.is_json() {
@@ -63,16 +67,19 @@ struct Answer {
     reason: Option<ReasonCode>,
     text: String,
     rules: Vec<Considered>,
+    /// For it to be allowed.
+    changes: Changes,
 }
 
 impl Answer {
-    fn of(explanation: Explanation) -> Self {
+    fn of(explanation: Explanation, topic: &Topic, signer: &Identity) -> Self {
+        let changes = explanation.changes(topic, signer);
         let Explanation { decision, rules } = explanation;
         let (step, rule, reason, text) = match decision {
             Ok(grant) => (grant.step(), grant.rule().cloned(), None, granted(&grant)),
             Err(denial) => (denial.step(), denial.rule().cloned(), Some(denial.code()), denial.to_string()),
         };
-        Self { step, rule, reason, text, rules }
+        Self { step, rule, reason, text, rules, changes }
     }
 
     fn verdict(&self) -> &'static str {
@@ -101,6 +108,7 @@ impl Answer {
             "rule": self.rule.as_ref().map(place), "text": self.text, "topic": args.topic,
             "signer": args.signer.to_string(), "at": at.to_string(), "default": policy.fallback().to_string(),
             "digest": hex(policy.digest()), "rules": rules,
+            "changes": {"all_of": self.changes.all_of, "one_of": self.changes.one_of},
         })
     }
 
@@ -127,7 +135,7 @@ impl Answer {
             out.line(format_args!("  {style}{step}  {:<44}  {found}{style:#}", question(step)))?;
         }
         if self.step == Step::Topic {
-            return Ok(());
+            return self.print_changes(out);
         }
         out.line(format_args!("{STRONG}rules{STRONG:#}"))?;
         let (others, near): (Vec<_>, Vec<_>) =
@@ -151,6 +159,21 @@ impl Answer {
         }
         if self.rules.is_empty() {
             out.line(format_args!("  {DIM}the policy has no rules{DIM:#}"))?;
+        }
+        self.print_changes(out)
+    }
+
+    fn print_changes(&self, out: &mut Output) -> std::io::Result<()> {
+        let Changes { all_of, one_of } = &self.changes;
+        for (title, changes) in [("to be allowed, all of", all_of), ("to be allowed, one of", one_of)] {
+            // One alone is all there is to it.
+            let title = if changes.len() == 1 { "to be allowed" } else { title };
+            if !changes.is_empty() {
+                out.line(format_args!("{STRONG}{title}{STRONG:#}"))?;
+            }
+            for change in changes {
+                out.line(format_args!("  {change}"))?;
+            }
         }
         Ok(())
     }

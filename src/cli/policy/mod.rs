@@ -2,7 +2,11 @@
 
 mod check;
 mod explain;
+mod inventory;
+mod lint;
+mod reach;
 mod test;
+mod traffic;
 
 use super::output::Output;
 use super::{CliError, Global, Outcome};
@@ -23,8 +27,12 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Explain(explain::Args),
+    WhoCan(reach::WhoCan),
+    WhatCan(reach::WhatCan),
     Check(check::Args),
     Test(test::Args),
+    Lint(lint::Args),
+    Export(reach::Export),
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,8 +45,12 @@ struct Files {
 pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     match args.command {
         Command::Explain(args) => explain::run(&args, global, out),
+        Command::WhoCan(args) => reach::who_can(&args, global, out),
+        Command::WhatCan(args) => reach::what_can(&args, global, out),
+        Command::Export(args) => reach::export(&args, global, out),
         Command::Check(args) => check::run(&args, global, out),
         Command::Test(args) => test::run(&args, global, out),
+        Command::Lint(args) => lint::run(&args, global, out),
     }
 }
 
