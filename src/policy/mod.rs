@@ -29,20 +29,12 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-<<<<<<< HEAD
-pub use decide::{Cause, Denial, Grant, Policy, Step};
-=======
 pub use change::Changes;
-pub use decide::{Denial, Grant, Policy, Step};
->>>>>>> 2ca8702 (policy: lint, who-can, what-can, export; explain says what would have to change)
+pub use decide::{Cause, Denial, Grant, Policy, Step};
 pub use error::{FailedTest, Moment, Place, PolicyError, PolicyErrors, PolicyFault};
 pub use explain::{Considered, Explanation, Standing};
 pub use load::Source;
 pub use publisher::{PublisherError, PublisherPattern};
-<<<<<<< HEAD
-pub use rules::{Edition, Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
-=======
 pub use reach::{Exception, Reach, Right};
-pub use rules::{Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
->>>>>>> 2ca8702 (policy: lint, who-can, what-can, export; explain says what would have to change)
+pub use rules::{Edition, Effect, Fallback, LoadedFile, RuleRef, Verdict, Window};
 pub use suite::{TestOutcome, TestReport};

@@ -53,7 +53,8 @@ impl Policy {
         let shape = Shape::of_topic(topic);
         let mut rights = survey.rights_over(&shape);
         rights.sort();
-        let listed = self.rules.iter().any(|rule| is_about(rule, |listed| listed.lists(topic)));
+        let listed =
+            self.rules.iter().any(|rule| !rule.shadow && is_about(rule, |listed| listed.lists(topic)));
         Reach { rights, open: self.fallback() == Fallback::AllowUnlisted && !listed }
     }
 
@@ -110,9 +111,9 @@ impl<'p> Survey<'p> {
         Self { policy, at, all }
     }
 
-    /// The rules that decide at this time.
+    /// Whether a rule decides at this time: a shadow never does.
     fn decides(&self, rule: &Rule) -> bool {
-        rule.window.contains(self.at)
+        !rule.shadow && rule.window.contains(self.at)
     }
 
     fn granting(&self) -> impl Iterator<Item = &'p Rule> {

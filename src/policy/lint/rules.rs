@@ -17,7 +17,9 @@ const WIDE_PERCENT: usize = 50;
 const ENOUGH_SEEN: usize = 20;
 
 pub(super) fn look(policy: &Policy, context: &LintContext<'_>, findings: &mut Vec<Finding>) {
-    let rules: Vec<Flat<'_>> = policy.rules.iter().map(|rule| Flat::new(rule, policy)).collect();
+    // A shadow decides nothing, so that nothing is in its way and it is in nothing's.
+    let deciding = policy.rules.iter().filter(|rule| !rule.shadow);
+    let rules: Vec<Flat<'_>> = deciding.map(|rule| Flat::new(rule, policy)).collect();
     let numbered = rules.iter().enumerate();
     let all = Shapes::new(numbered.flat_map(|(n, flat)| flat.rule.topics.iter().map(move |t| (n, t))));
     for (number, flat) in rules.iter().enumerate() {
