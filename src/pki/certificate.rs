@@ -524,7 +524,8 @@ fn uri<'a>(name: &GeneralName<'a>) -> Option<&'a str> {
     if let GeneralName::URI(uri) = name { Some(uri) } else { None }
 }
 
-fn purposes(found: &ExtendedKeyUsage<'_>) -> Vec<String> {
+/// The purposes of an extended key usage, as OIDs.
+pub(super) fn purposes(found: &ExtendedKeyUsage<'_>) -> Vec<String> {
     let named = [
         (found.any, "2.5.29.37.0"),
         (found.server_auth, "1.3.6.1.5.5.7.3.1"),

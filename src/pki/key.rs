@@ -151,7 +151,19 @@ impl PrivateKey {
     /// # Errors
     /// A [`PrivateKeyError`] that says what was found, and how to bring it into the right form.
     pub fn from_pem(pem: &[u8]) -> Result<Self, PrivateKeyError> {
-        Self::from_pkcs8(decode_pem(pem)?)
+        let mut keys = Self::all_from_pem(pem)?;
+        match (keys.pop(), keys.is_empty()) {
+            (Some(key), true) => Ok(key),
+            (_, _) => Err(PrivateKeyError::Several),
+        }
+    }
+
+    /// Reads every private key of a PEM text; there is at least one.
+    ///
+    /// # Errors
+    /// As [`PrivateKey::from_pem`], of the first that is at fault.
+    pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, PrivateKeyError> {
+        decode_pem(pem)?.into_iter().map(Self::from_pkcs8).collect()
     }
 
     /// Takes a key from PKCS#8 in DER.
@@ -270,13 +282,13 @@ pub(super) fn pem_block(label: &str, der: &[u8]) -> Zeroizing<String> {
     pem
 }
 
-/// The PKCS#8 bytes of a PEM text. Certificates and parameters beside the key are passed over.
+/// The PKCS#8 bytes of each key in a PEM text, at least one. Certificates and parameters beside the key are passed over.
 ///
 /// Not done by rustls-pemfile, as all else in PEM is: its buffers stay in memory unwiped, and it passes over encrypted
 /// keys without a word.
-fn decode_pem(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, PrivateKeyError> {
+fn decode_pem(pem: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, PrivateKeyError> {
     let text = std::str::from_utf8(pem).map_err(|_| PrivateKeyError::NotPem)?;
-    let mut found = None;
+    let mut found = Vec::new();
     let mut lines = text.lines().map(str::trim_end);
     while let Some(line) = lines.next() {
         let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|l| l.strip_suffix("-----")) else {
@@ -308,11 +320,9 @@ fn decode_pem(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, PrivateKeyError> {
             STANDARD.decode_slice(base64.as_bytes(), &mut der).map_err(|_| PrivateKeyError::NotPem)?;
         der[length..].zeroize();
         der.truncate(length);
-        if found.replace(der).is_some() {
-            return Err(PrivateKeyError::Several);
-        }
+        found.push(der);
     }
-    found.ok_or(PrivateKeyError::NotPem)
+    if found.is_empty() { Err(PrivateKeyError::NotPem) } else { Ok(found) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! * [`crl`] reads one revocation list, as strictly.
 //! * [`chain`] decides: a [`chain::TrustStore`] makes a [`chain::ValidatedLeaf`], or says what is wrong.
 //! * [`authority`] issues what these will accept, with the lives that a [`profile`] sets.
+//! * [`request`] reads what asks for a certificate, and sees that its sender has the key.
 //! * [`key`] holds private keys: made, read, signed with.
 //! * [`legacy`] does the same for the chains of Python fedmsg, apart, so that what it tolerates stays in one file.
 //!
@@ -20,6 +21,7 @@ pub mod legacy;
 pub mod pem;
 pub mod profile;
 pub mod public_key;
+pub mod request;
 pub mod serial;
 
 /// A name from a certificate, made safe to print: control characters are escaped.

@@ -13,6 +13,9 @@ pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a revocation list (section 6).
 pub const CRL: &str = "X509 CRL";
 
+/// The label of a certificate request (section 7).
+pub const REQUEST: &str = "CERTIFICATE REQUEST";
+
 /// Why a text does not hold what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
@@ -146,6 +149,15 @@ pub(super) fn crl_ders(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
             Ok(der.to_vec())
         })
         .collect()
+}
+
+/// The DER of exactly one certificate request, not yet read.
+pub(super) fn request_der(text: &[u8]) -> Result<Vec<u8>, PemError> {
+    let ders = items(text, REQUEST)?.into_iter().map(|item| {
+        let Item::Csr(der) = item else { return Err(PemError::Kind { expected: REQUEST }) };
+        Ok(der.to_vec())
+    });
+    one(ders.collect::<Result<_, _>>()?, REQUEST)
 }
 
 fn one<T>(mut things: Vec<T>, expected: &'static str) -> Result<T, PemError> {

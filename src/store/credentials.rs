@@ -1,4 +1,8 @@
 //! What a service signs with: `SERVICE-HOST.key`, and `SERVICE-HOST.crt` with the certificate first and its issuers after it.
+//!
+//! Two files cannot be replaced at once, and a reader may come at any moment, a crash as well. So the key's file holds the
+//! new key and the old one while the certificate is replaced, and a reader takes the key that is the certificate's. For
+//! the same reason a key whose certificate has not come back yet waits in that file beside the one that is in use.
 
 use super::files::{self, FileError};
 use crate::identity::{Identity, SpiffeId};
@@ -7,6 +11,7 @@ use crate::pki::key::{PrivateKey, PrivateKeyError};
 use crate::pki::pem::{self, PemError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// A service's private key and the chain that vouches for it. They belong together: that was checked.
 #[derive(Debug)]
@@ -15,6 +20,9 @@ pub struct Credentials {
     certificate: Certificate,
     intermediates: Vec<Certificate>,
 }
+
+/// How often a pair is read before its parts are said not to belong together. Twice would do, but for two renewals in a row.
+const ATTEMPTS: usize = 3;
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -115,17 +123,17 @@ impl Credentials {
     /// # Errors
     /// [`CredentialsError`], as for [`Credentials::load`], but whoever they are.
     pub fn load_files(certificate_path: &Path, key_path: &Path) -> Result<Self, CredentialsError> {
-        let key = files::read_private(key_path)?;
-        let key = PrivateKey::from_pem(&key)
-            .map_err(|cause| CredentialsError::Key { path: key_path.to_owned(), cause })?;
-        let mut chain = pem::certificates(&files::read(certificate_path)?)
-            .map_err(|cause| CredentialsError::Pem { path: certificate_path.to_owned(), cause })?;
-        let certificate = chain.remove(0);
-        if certificate.spki_der() != key.public_spki() {
-            let (key, certificate) = (key_path.to_owned(), certificate_path.to_owned());
-            return Err(CredentialsError::KeyMismatch { key, certificate });
+        for _ in 0..ATTEMPTS {
+            // In this order: what the certificate needs was in the key's file before it, and stays a while.
+            let mut chain = read_chain(certificate_path)?;
+            let keys = read_keys(key_path)?;
+            let certificate = chain.remove(0);
+            if let Some(key) = keys.into_iter().find(|key| key.public_spki() == certificate.spki_der()) {
+                return Ok(Self { key, certificate, intermediates: chain });
+            }
         }
-        Ok(Self { key, certificate, intermediates: chain })
+        let (key, certificate) = (key_path.to_owned(), certificate_path.to_owned());
+        Err(CredentialsError::KeyMismatch { key, certificate })
     }
 
     /// The `SERVICE-HOST` of whom there are a certificate and a key in `directory`, sorted. None where it does not exist.
@@ -177,8 +185,63 @@ impl Credentials {
     }
 }
 
+/// Puts a key and a certificate in the place of those that are there, so that a reader, and whoever comes after a crash,
+/// finds a pair that belongs together: the old one or the new one.
+///
+/// # Errors
+/// [`FileError`]; the old pair is then still there.
+pub fn replace(
+    certificate_path: &Path,
+    key_path: &Path,
+    chain: &str,
+    key: &PrivateKey,
+) -> Result<(), FileError> {
+    // What cannot be read is no pair that could be kept.
+    let in_use = Credentials::load_files(certificate_path, key_path).ok();
+    if let Some(old) = in_use.filter(|old| old.key.public_spki() != key.public_spki()) {
+        write_keys(key_path, &[key, &old.key])?;
+    } else {
+        write_keys(key_path, &[key])?;
+    }
+    files::write(certificate_path, chain.as_bytes())?;
+    write_keys(key_path, &[key])
+}
+
+/// Adds a key whose certificate is still to come to the one that is in use, and drops every other. Where there is no
+/// certificate yet, it takes the place of whatever key is there.
+///
+/// # Errors
+/// [`CredentialsError`], if there is a pair that cannot be read: its key is not overwritten.
+pub fn add_key(certificate_path: &Path, key_path: &Path, key: &PrivateKey) -> Result<(), CredentialsError> {
+    if !certificate_path.exists() || !key_path.exists() {
+        return Ok(write_keys(key_path, &[key])?);
+    }
+    let old = Credentials::load_files(certificate_path, key_path)?;
+    if old.key.public_spki() == key.public_spki() {
+        return Ok(());
+    }
+    Ok(write_keys(key_path, &[&old.key, key])?)
+}
+
+fn write_keys(path: &Path, keys: &[&PrivateKey]) -> Result<(), FileError> {
+    let pems: Vec<_> = keys.iter().map(|key| key.to_pem()).collect();
+    let mut text = Zeroizing::new(String::with_capacity(pems.iter().map(|pem| pem.len()).sum()));
+    pems.iter().for_each(|pem| text.push_str(pem));
+    files::write_private(path, text.as_bytes())
+}
+
+fn read_chain(path: &Path) -> Result<Vec<Certificate>, CredentialsError> {
+    pem::certificates(&files::read(path)?)
+        .map_err(|cause| CredentialsError::Pem { path: path.to_owned(), cause })
+}
+
+fn read_keys(path: &Path) -> Result<Vec<PrivateKey>, CredentialsError> {
+    PrivateKey::all_from_pem(&files::read_private(path)?)
+        .map_err(|cause| CredentialsError::Key { path: path.to_owned(), cause })
+}
+
 /// Where the certificate and the key of a service are.
-pub(super) fn paths(directory: &Path, service: &str, host: &str) -> (PathBuf, PathBuf) {
+pub fn paths(directory: &Path, service: &str, host: &str) -> (PathBuf, PathBuf) {
     let file = |extension| directory.join(format!("{service}-{host}.{extension}"));
     (file("crt"), file("key"))
 }
@@ -188,5 +251,88 @@ fn listed(available: &[String]) -> String {
         "are none".to_owned()
     } else {
         format!("are those of {}", available.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::development::Development;
+    use crate::pki::authority::chain_to_pem;
+    use crate::pki::key::KeyKind;
+    use crate::time::Timestamp;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn now() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    /// A key and the PEM of its certificate, both of bodhi on app01.
+    fn pair(development: &Development) -> (PrivateKey, String) {
+        let key = PrivateKey::generate(KeyKind::Ed25519).unwrap();
+        let copy = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
+        let signer = development.signer_with(copy, "prod", "bodhi", "app01").unwrap();
+        (key, chain_to_pem(signer.certificate(), &[]))
+    }
+
+    #[test]
+    fn a_reader_never_sees_a_pair_that_does_not_belong_together() {
+        let temp = tempfile::tempdir().unwrap();
+        let (certificate, key) = paths(temp.path(), "bodhi", "app01");
+        let development = Development::new("a.example", now()).unwrap();
+        let pairs: Vec<_> = (0..2).map(|_| pair(&development)).collect();
+        let put = |n: usize| replace(&certificate, &key, &pairs[n % 2].1, &pairs[n % 2].0).unwrap();
+        put(0);
+        let done = AtomicBool::new(false);
+        let reads = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut reads = 0_u32;
+                        while !done.load(Ordering::Relaxed) {
+                            Credentials::load(temp.path(), "bodhi", "app01").unwrap();
+                            reads += 1;
+                        }
+                        reads
+                    })
+                })
+                .collect();
+            (1..100).for_each(put);
+            done.store(true, Ordering::Relaxed);
+            readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u32>()
+        });
+        assert!(reads > 0);
+        assert_eq!(read_keys(&key).unwrap().len(), 1, "the old key is gone");
+    }
+
+    /// Each moment at which a renewal can be cut off leaves a pair.
+    #[test]
+    fn a_key_that_waits_for_its_certificate_is_in_nobodys_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let (certificate, key) = paths(temp.path(), "bodhi", "app01");
+        let development = Development::new("a.example", now()).unwrap();
+        let ((old, old_pem), (new, new_pem)) = (pair(&development), pair(&development));
+        let loaded = || {
+            let credentials = Credentials::load(temp.path(), "bodhi", "app01")?;
+            Ok::<_, CredentialsError>(credentials.key().public_spki().to_vec())
+        };
+        add_key(&certificate, &key, &old).unwrap();
+        assert!(matches!(loaded(), Err(CredentialsError::Missing { .. })));
+        files::write(&certificate, old_pem.as_bytes()).unwrap();
+        assert_eq!(loaded().unwrap(), old.public_spki());
+
+        let abandoned = PrivateKey::generate(KeyKind::P256).unwrap();
+        add_key(&certificate, &key, &abandoned).unwrap();
+        add_key(&certificate, &key, &new).unwrap();
+        assert_eq!(read_keys(&key).unwrap().len(), 2, "a key that was asked for before is dropped");
+        assert_eq!(loaded().unwrap(), old.public_spki());
+        files::write(&certificate, new_pem.as_bytes()).unwrap();
+        assert_eq!(loaded().unwrap(), new.public_spki());
+
+        // A pair that cannot be read is not written over.
+        files::write(&certificate, old_pem.as_bytes()).unwrap();
+        write_keys(&key, &[&new]).unwrap();
+        assert!(matches!(loaded(), Err(CredentialsError::KeyMismatch { .. })));
+        assert!(matches!(add_key(&certificate, &key, &old), Err(CredentialsError::KeyMismatch { .. })));
     }
 }

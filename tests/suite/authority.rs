@@ -221,9 +221,11 @@ fn two_operators_at_once_lose_nothing() {
 fn a_profile_is_replaced_by_a_file_and_faulted_by_line() {
     let temp = temp_dir();
     let dir = temp.path();
+    const PROFILE: &str =
+        "days = 3\nmax_days = 5\nkey_kinds = [\"ed25519\"]\nidentities = [\"*/*/*\"]\nexcept = []\n";
     let certs = dir.join("certs");
     fs::create_dir(&certs).unwrap();
-    fs::write(certs.join("service.toml"), "days = 3\nmax_days = 5\nkey_kinds = [\"ed25519\"]\n").unwrap();
+    fs::write(certs.join("service.toml"), PROFILE).unwrap();
     ca(dir, &["init"]).expect_code(0);
     let issued = objects(&ca(dir, &["--json", "issue", "shell"]).expect_code(0));
     assert_eq!(issued[0]["key_kind"], "ed25519");

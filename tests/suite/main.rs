@@ -20,6 +20,7 @@ mod peers;
 mod pki_validation;
 mod policy_cli;
 mod repository;
+mod requests;
 mod support;
 mod vectors;
 mod verify;

@@ -2,6 +2,7 @@
 
 use super::{CliError, Outcome, Output, Place, warn_of_stale_lists};
 use crate::pki::key::KeyKind;
+use crate::pki::profile::ProfileName;
 use crate::store::authority::{IssueRequest, Level};
 use crate::time::{Clock, SystemClock};
 use serde_json::json;
@@ -20,6 +21,9 @@ pub(super) struct Args {
     /// The environment: the second.
     #[arg(long, default_value = "dev")]
     env: String,
+    /// What it is for: service, gateway, archive or operator.
+    #[arg(long, value_name = "NAME", default_value = "service")]
+    profile: ProfileName,
     /// How many days it is to live. [default: 90, by the profile]
     #[arg(long, value_name = "N")]
     days: Option<u32>,
@@ -42,6 +46,7 @@ pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome
         service: args.service,
         host: args.host,
         days: args.days,
+        profile: args.profile,
         key_kind: args.key_kind,
         directory: args.out,
         replace: args.replace,

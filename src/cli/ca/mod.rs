@@ -7,12 +7,15 @@ mod init;
 mod issue;
 mod list;
 mod log;
+mod request;
 mod revoke;
 mod show;
+mod sign;
 
 use super::output::Output;
 use super::{CliError, Global, Outcome};
-use crate::pki::profile::Profiles;
+use crate::pki::profile::{ProfileRefusal, Profiles};
+use crate::pki::request::RequestError;
 use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level};
 use crate::store::files;
 use crate::time::Timestamp;
@@ -31,6 +34,8 @@ pub(super) struct Args {
 enum Command {
     Init(init::Args),
     Issue(issue::Args),
+    Request(request::Args),
+    Sign(sign::Args),
     Revoke(revoke::Args),
     Crl(crl::Args),
     List(list::Args),
@@ -44,6 +49,8 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
     match args.command {
         Command::Init(args) => init::run(args, &place, out),
         Command::Issue(args) => issue::run(args, &place, out),
+        Command::Request(args) => request::run(&args, &place, out),
+        Command::Sign(args) => sign::run(args, &place, out),
         Command::Revoke(args) => revoke::run(&args, &place, out),
         Command::Crl(args) => crl::run(&args, &place, out),
         Command::List(args) => list::run(&args, &place, out),
@@ -123,6 +130,14 @@ impl Place {
                 Some("choose another directory with --config, or move this one away".to_owned())
             }
             E::File(cause) => cause.hint(),
+            E::Refused(ProfileRefusal::Identity { other: Some(other), .. }) => {
+                Some(format!("--profile {other} allows it"))
+            }
+            E::Request { cause: RequestError::Identities { .. }, .. } => Some(
+                "fedmsg ca request makes one, and so does openssl req with \
+                 -addext subjectAltName=URI:spiffe://TRUST_DOMAIN/ENV/SERVICE/HOST"
+                    .to_owned(),
+            ),
             E::IssuerRevoked { .. } => Some(format!(
                 "move {} away, make a new authority with {}, and issue anew",
                 self.directory().display(),
@@ -144,12 +159,15 @@ impl Place {
             | E::InvalidSince { .. }
             | E::Key { .. }
             | E::KeyAway { level: Level::Issuing, .. }
-            | E::KeyKind { .. }
-            | E::Lifetime { .. }
+            | E::KeyCompromised { .. }
             | E::Lock { .. }
             | E::Pem { .. }
+            | E::OtherIdentity { .. }
             | E::Profile(_)
-            | E::Schema { .. } => None,
+            | E::Refused(_)
+            | E::Request { .. }
+            | E::Schema { .. }
+            | E::TrustDomain { .. } => None,
         };
         let shown = CliError::from(error);
         hint.into_iter().fold(shown, CliError::hint)

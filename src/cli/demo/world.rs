@@ -11,6 +11,7 @@ use crate::freshness::Window;
 use crate::limits::Limits;
 use crate::message::{Draft, MessageId, RawMessage, Stamp, StreamId};
 use crate::pki::authority::RevocationReason;
+use crate::pki::profile::ProfileName;
 use crate::pki::profile::Profiles;
 use crate::policy::Policy;
 use crate::sign::{self, Signer};
@@ -214,7 +215,16 @@ impl World {
 
 fn request(env: &str, service: &str, host: &str, days: Option<u32>) -> IssueRequest {
     let (env, service, host) = (env.to_owned(), service.to_owned(), host.to_owned());
-    IssueRequest { env, service, host, days, key_kind: None, directory: None, replace: false }
+    IssueRequest {
+        env,
+        service,
+        host,
+        days,
+        profile: ProfileName::Service,
+        key_kind: None,
+        directory: None,
+        replace: false,
+    }
 }
 
 /// The same service in two environments runs on two hosts.

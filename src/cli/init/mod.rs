@@ -5,6 +5,7 @@ mod files;
 use super::output::{GOOD, Output};
 use super::{CliError, Global, Outcome};
 use crate::config::{Config, Sources};
+use crate::pki::profile::ProfileName;
 use crate::pki::profile::Profiles;
 use crate::store::authority::{AuthorityStore, IssueRequest};
 use crate::store::policy;
@@ -80,6 +81,7 @@ fn build(root: &Path, ports: &Ports) -> Result<(), CliError> {
             service: service.to_owned(),
             host: HOST.to_owned(),
             days: None,
+            profile: ProfileName::Service,
             key_kind: None,
             directory: None,
             replace: false,

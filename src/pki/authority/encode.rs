@@ -117,6 +117,21 @@ pub(super) fn service(
     Ok(certificate.der().to_vec())
 }
 
+/// A request for a service's certificate: the identity and the key, and nothing that is the authority's to decide.
+pub(in crate::pki) fn request(
+    identity: &SpiffeId,
+    key: Arc<dyn SigningKey>,
+) -> Result<Vec<u8>, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let common_name = format!("{}-{}", identity.service(), identity.host());
+    if common_name.len() <= super::MAX_COMMON_NAME {
+        params.distinguished_name.push(DnType::CommonName, common_name);
+    }
+    params.subject_alt_names = vec![SanType::URI(identity.as_str().try_into()?)];
+    Ok(params.serialize_request(&Signer::new(key)?)?.der().to_vec())
+}
+
 pub(super) fn crl(
     issuer: &Issuer<'_, Signer>,
     certificate: &Certificate,

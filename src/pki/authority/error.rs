@@ -5,6 +5,7 @@ use crate::pki::certificate::CertificateError;
 use crate::pki::chain::{ChainError, TrustError};
 use crate::pki::crl::CrlError;
 use crate::pki::key::PrivateKeyError;
+use crate::pki::request::RequestError;
 use crate::pki::serial::{Serial, SerialError};
 use crate::time::{TimeError, Timestamp};
 
@@ -94,6 +95,9 @@ pub enum AuthorityError {
     /// What was made would not be accepted. It was thrown away.
     #[error("what was issued does not validate: {0}")]
     Refused(#[from] ChainError),
+    /// A request cannot be read.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// A serial number that is none.
     #[error(transparent)]
     Serial(#[from] SerialError),

@@ -7,7 +7,7 @@
 //! rcgen encodes and signs. What it does not check (it takes any certificate as an issuer's) is checked by
 //! [`Authority::load`]; what it would choose badly (serial numbers, dates) is always set.
 
-mod encode;
+pub(in crate::pki) mod encode;
 mod error;
 
 pub use error::{AuthorityError, NameFault};

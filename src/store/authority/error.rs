@@ -1,10 +1,13 @@
 //! What can go wrong in an authority's directory.
 
 use super::index::Level;
+use crate::identity::SpiffeId;
 use crate::pki::authority::{AuthorityError, RevocationReason};
-use crate::pki::key::{KeyKind, PrivateKeyError};
+use crate::pki::key::PrivateKeyError;
 use crate::pki::pem::PemError;
-use crate::pki::profile::ProfileError;
+use crate::pki::profile::{ProfileError, ProfileRefusal};
+use crate::pki::request::RequestError;
+use crate::pki::serial::Serial;
 use crate::store::files::FileError;
 use crate::time::Timestamp;
 use std::io;
@@ -75,21 +78,11 @@ pub enum AuthorityStoreError {
         /// Where it would be.
         path: PathBuf,
     },
-    /// A kind of key that the profile does not allow.
-    #[error("a service's key may not be {found}, the profile allows {expected}")]
-    KeyKind {
-        /// What was asked for.
-        found: KeyKind,
-        /// What is allowed.
-        expected: String,
-    },
-    /// A longer life than the profile allows, or none.
-    #[error("{found} days were asked for, the profile allows 1 to {most}")]
-    Lifetime {
-        /// What was asked for, in days.
-        found: u64,
-        /// The most that is allowed, in days.
-        most: u64,
+    /// A certificate is wanted for a key that somebody else has.
+    #[error("the key is that of certificate {serial}, which was revoked because somebody else has it")]
+    KeyCompromised {
+        /// The certificate that was revoked.
+        serial: Serial,
     },
     /// There is no authority here.
     #[error("there is no authority at {}", path.display())]
@@ -121,9 +114,30 @@ pub enum AuthorityStoreError {
         /// What is wrong with it.
         cause: PemError,
     },
+    /// A request is for another identity than was said.
+    #[error("{} asks for {found}, expected {expected}", path.display())]
+    OtherIdentity {
+        /// The request's file.
+        path: PathBuf,
+        /// What it asks for.
+        found: SpiffeId,
+        /// What was said.
+        expected: SpiffeId,
+    },
     /// A profile cannot be read.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// The profile does not allow it.
+    #[error(transparent)]
+    Refused(#[from] ProfileRefusal),
+    /// A request cannot be read, or asks for what nobody gets.
+    #[error("{}: {cause}", path.display())]
+    Request {
+        /// The request's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: RequestError,
+    },
     /// The index is of another version.
     #[error("{}: the index is of version {found}, expected {expected}", path.display())]
     Schema {
@@ -141,5 +155,13 @@ pub enum AuthorityStoreError {
         path: PathBuf,
         /// Why.
         cause: io::Error,
+    },
+    /// The identity is of another trust domain than this authority's.
+    #[error("{identity} is of another trust domain, this authority issues for {expected}")]
+    TrustDomain {
+        /// The identity.
+        identity: SpiffeId,
+        /// The authority's trust domain.
+        expected: String,
     },
 }

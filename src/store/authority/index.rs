@@ -319,6 +319,14 @@ impl Index {
         self.select("serial = ?1", [serial.as_bytes()])
     }
 
+    /// A certificate for this key (a SubjectPublicKeyInfo in DER) that was revoked because somebody else has it.
+    pub(super) fn compromised(&self, spki: &[u8]) -> Result<Option<Serial>, AuthorityStoreError> {
+        let reason = RevocationReason::KeyCompromise.as_str();
+        let found = self
+            .select("revoked_at IS NOT NULL AND reason = ?1 AND instr(der, ?2) > 0", params![reason, spki])?;
+        Ok(found.into_iter().next().map(|entry| entry.serial))
+    }
+
     pub(super) fn by_name(&self, name: &str) -> Result<Vec<Entry>, AuthorityStoreError> {
         self.select("name = ?1 ORDER BY issued_at", [name])
     }

@@ -19,24 +19,26 @@
 
 mod error;
 mod index;
+mod issue;
 mod log;
 mod recover;
+mod request;
 mod revoke;
 
 pub use error::AuthorityStoreError;
 pub use index::{Entry, EntryRevocation, Level, State};
+pub use issue::{IssueRequest, IssuedService};
 pub use log::{LOG_DOMAIN, LogEntry, LogFault, VerifiedLog};
 pub use recover::Repair;
+pub use request::{SignRequest, SignedRequest};
 pub use revoke::{Revocation, Target};
 
-use super::credentials;
 use super::files::{self, FileError, at};
-use crate::identity::{Identity, SpiffeId};
-use crate::pki::authority::{Authority, AuthorityError, Issued};
+use crate::pki::authority::{Authority, AuthorityError};
 use crate::pki::certificate::{Certificate, IdentityRule};
 use crate::pki::chain::{RevocationPolicy, TrustStore};
 use crate::pki::crl::Crl;
-use crate::pki::key::{KeyKind, PrivateKey};
+use crate::pki::key::PrivateKey;
 use crate::pki::pem;
 use crate::pki::profile::Profiles;
 use crate::pki::serial::Serial;
@@ -63,44 +65,6 @@ pub struct AuthorityStore {
     profiles: Profiles,
     root: Certificate,
     issuing: Option<Certificate>,
-}
-
-/// What to issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssueRequest {
-    /// The environment: `dev`, `stg`, `prod`.
-    pub env: String,
-    /// The service.
-    pub service: String,
-    /// The host.
-    pub host: String,
-    /// How many days it is to live; the profile says otherwise.
-    pub days: Option<u32>,
-    /// The kind of its key; the profile says otherwise.
-    pub key_kind: Option<KeyKind>,
-    /// Where its files go; `services` otherwise.
-    pub directory: Option<PathBuf>,
-    /// Whether files of the same identity that are still good may be replaced.
-    pub replace: bool,
-}
-
-/// What was issued, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuedService {
-    /// The certificate.
-    pub issued: Issued,
-    /// Its serial number.
-    pub serial: Serial,
-    /// The certificate's file, its issuers in it.
-    pub certificate_path: PathBuf,
-    /// The key's file.
-    pub key_path: PathBuf,
-    /// The kind of its key.
-    pub key_kind: KeyKind,
-    /// Whether its life was cut short by its issuer's.
-    pub is_cut: bool,
-    /// The certificate that was replaced, if it is still good.
-    pub replaced: Option<Serial>,
 }
 
 /// A revocation list that was written.
@@ -176,51 +140,6 @@ impl AuthorityStore {
             index,
             profiles,
         })
-    }
-
-    /// Issues a certificate and a key to a service, and writes both.
-    ///
-    /// # Errors
-    /// [`AuthorityStoreError::Occupied`] if there are files that this may not replace; [`AuthorityStoreError::Lifetime`],
-    /// [`AuthorityStoreError::KeyKind`] if the profile does not allow it; and whatever issuing and writing meet.
-    pub fn issue(
-        &mut self,
-        request: &IssueRequest,
-        now: Timestamp,
-    ) -> Result<IssuedService, AuthorityStoreError> {
-        let lifetime = self.lifetime(request.days)?;
-        let key_kind = self.key_kind(request.key_kind)?;
-        let identity = SpiffeId::new(&self.trust_domain, &request.env, &request.service, &request.host)
-            .map_err(AuthorityError::from)?;
-        let _lock = self.lock()?;
-        let level = self.issues();
-        self.check_not_revoked(level)?;
-        let authority = self.signer(level, now)?;
-        let directory = request.directory.clone().unwrap_or_else(|| self.services());
-        if request.directory.is_none() {
-            files::create_private_dir(&directory)?;
-        }
-        let (certificate_path, key_path) =
-            credentials::paths(&directory, identity.service(), identity.host());
-        let replaced = self.check_free(&certificate_path, &key_path, &identity, request.replace, now)?;
-
-        let key = PrivateKey::generate(key_kind).map_err(AuthorityError::from)?;
-        let issued = authority.issue(&identity, key.public_spki(), lifetime, now)?;
-        let certificate = issued.certificate();
-        let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
-        let is_cut = certificate.not_after() < now.plus(lifetime);
-        self.index.add(&[NewEntry {
-            issuer: level,
-            certificate,
-            identity: Some(&identity),
-            issued_at: now,
-            request: None,
-            files: Some((&certificate_path, &key_path)),
-        }])?;
-        files::write_private(&key_path, key.to_pem().as_bytes())?;
-        files::write(&certificate_path, issued.to_pem(&authority.chain()).as_bytes())?;
-        self.index.files_written(level, &serial)?;
-        Ok(IssuedService { serial, issued, certificate_path, key_path, key_kind, is_cut, replaced })
     }
 
     /// Writes the list of one authority with new dates, `days` from now or as the profile says.
@@ -346,6 +265,11 @@ impl AuthorityStore {
         &self.directory
     }
 
+    /// The profiles by which it issues.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
     /// Where the services' credentials are.
     pub fn services(&self) -> PathBuf {
         self.directory.join(SERVICES)
@@ -408,68 +332,6 @@ impl AuthorityStore {
         let crl = list.crl();
         let (this_update, next_update) = (crl.this_update(), crl.next_update());
         Ok(WrittenCrl { level, path, number, entries: crl.len(), this_update, next_update })
-    }
-
-    fn lifetime(&self, days: Option<u32>) -> Result<Duration, AuthorityStoreError> {
-        let profile = &self.profiles.service;
-        let most = profile.max_lifetime.as_secs() / 86_400;
-        match days.map(u64::from) {
-            None => Ok(profile.lifetime),
-            Some(found) if (1..=most).contains(&found) => Ok(Duration::from_secs(found * 86_400)),
-            Some(found) => Err(AuthorityStoreError::Lifetime { found, most }),
-        }
-    }
-
-    fn key_kind(&self, wanted: Option<KeyKind>) -> Result<KeyKind, AuthorityStoreError> {
-        let allowed = &self.profiles.service.key_kinds;
-        match wanted {
-            None => Ok(self.profiles.service.default_key_kind),
-            Some(kind) if allowed.contains(&kind) => Ok(kind),
-            Some(found) => {
-                let expected = allowed.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
-                Err(AuthorityStoreError::KeyKind { found, expected })
-            }
-        }
-    }
-
-    /// Whether the files may be written. Gives the serial number of a certificate that is replaced while it is still good.
-    fn check_free(
-        &self,
-        certificate_path: &Path,
-        key_path: &Path,
-        identity: &SpiffeId,
-        replace: bool,
-        now: Timestamp,
-    ) -> Result<Option<Serial>, AuthorityStoreError> {
-        let occupied = |path: &Path, detail: String, replaceable| {
-            Err(AuthorityStoreError::Occupied { path: path.to_owned(), detail, replaceable })
-        };
-        let text = match files::read(certificate_path) {
-            Ok(text) => text,
-            Err(error) if !error.is_missing() => return Err(error.into()),
-            Err(_) if replace || !key_path.exists() => return Ok(None),
-            Err(_) => return occupied(key_path, "a key without a certificate".to_owned(), true),
-        };
-        let Some(certificate) = pem::certificates(&text).ok().and_then(|chain| chain.into_iter().next())
-        else {
-            return occupied(certificate_path, "and is no certificate".to_owned(), false);
-        };
-        match certificate.identity(IdentityRule::SpiffeUri) {
-            Ok(Identity::Spiffe(found)) if found == *identity => {}
-            Ok(other) => return occupied(certificate_path, format!("a certificate of {other}"), false),
-            Err(fault) => return occupied(certificate_path, fault.to_string(), false),
-        }
-        let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
-        let entries = self.index.by_serial(&serial)?;
-        let entry = entries.iter().find(|entry| entry.der == certificate.der()[..]);
-        let is_over = entry.is_some_and(|entry| matches!(entry.state(now), State::Expired | State::Revoked));
-        match (is_over, replace) {
-            (true, _) => Ok(None),
-            (false, true) => Ok(entry.map(|_| serial)),
-            (false, false) => {
-                occupied(certificate_path, format!("valid until {}", certificate.not_after()), true)
-            }
-        }
     }
 
     /// An authority that was revoked issues nothing that anybody accepts.

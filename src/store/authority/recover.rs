@@ -128,8 +128,8 @@ impl AuthorityStore {
         // were given to the service since.
         let has_key = files::read_private(key_path)
             .ok()
-            .and_then(|text| PrivateKey::from_pem(&text).ok())
-            .is_some_and(|key| key.public_spki() == certificate.spki_der());
+            .and_then(|text| PrivateKey::all_from_pem(&text).ok())
+            .is_some_and(|keys| keys.iter().any(|key| key.public_spki() == certificate.spki_der()));
         let found = files::read(certificate_path).ok().and_then(|text| pem::certificates(&text).ok());
         let is_there = found.is_some_and(|chain| chain.first() == Some(&certificate));
         if !has_key || is_there {

@@ -1,10 +1,13 @@
 //! The directory as operators use it, at times of the tests' choosing.
 
 use super::*;
+use crate::identity::SpiffeId;
 use crate::pki::authority::RevocationReason;
 use crate::pki::chain::{ChainError, Purpose};
+use crate::pki::key::KeyKind;
+use crate::pki::profile::{ProfileName, ProfileRefusal};
 use crate::reason::ReasonCode;
-use crate::store::credentials::{Credentials, CredentialsError};
+use crate::store::credentials::{self, Credentials, CredentialsError};
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -24,6 +27,7 @@ fn request(service: &str, host: &str) -> IssueRequest {
         service: service.to_owned(),
         host: host.to_owned(),
         days: None,
+        profile: ProfileName::Service,
         key_kind: None,
         directory: None,
         replace: false,
@@ -91,7 +95,10 @@ fn the_profile_holds() {
     let mut store = create(&temp.path().join("pki"), false).unwrap();
     for days in [0, 399] {
         let asked = store.issue(&IssueRequest { days: Some(days), ..request("a", "b") }, now());
-        assert!(matches!(asked, Err(AuthorityStoreError::Lifetime { most: 398, .. })));
+        assert!(matches!(
+            asked,
+            Err(AuthorityStoreError::Refused(ProfileRefusal::Lifetime { most: 398, .. }))
+        ));
     }
     let late = store.issue(&request("a", "b"), days(700)).unwrap();
     assert!(late.is_cut);
