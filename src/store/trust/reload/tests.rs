@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Sources;
 use crate::pki::authority::RevocationReason;
 use crate::pki::chain::Purpose;
-use crate::pki::profile::Profiles;
+use crate::pki::profile::{ProfileName, Profiles};
 use crate::reason::ReasonCode;
 use crate::store::authority::{AuthorityStore, IssueRequest, Level, Target};
 use std::fs;
@@ -31,6 +31,7 @@ impl World {
             service: "a".to_owned(),
             host: "b".to_owned(),
             days: None,
+            profile: ProfileName::Service,
             key_kind: None,
             directory: None,
             replace: false,
