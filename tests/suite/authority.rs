@@ -157,6 +157,45 @@ fn the_inventory_and_its_log() {
 }
 
 #[test]
+fn a_check_finds_each_thing_that_wants_a_hand() {
+    let temp = temp_dir();
+    let (dir, pki) = (temp.path(), temp.path().join("pki"));
+    ca(dir, &["init"]).expect_code(0);
+    ca(dir, &["issue", "shell"]).expect_code(0);
+    ca(dir, &["issue", "koji"]).expect_code(0);
+    let all = objects(&ca(dir, &["--json", "check"]).expect_code(0));
+    assert!(all.len() >= 8 && all.iter().all(|finding| finding["health"] == "good"), "{all:?}");
+    let services = pki.join("services");
+    let faulty = |harm: &dyn Fn(), subject: &str, detail: &str| {
+        let kept = dir.join("kept");
+        run(Command::new("cp").arg("-a").arg(&pki).arg(&kept)).expect_code(0);
+        harm();
+        let found = objects(&ca(dir, &["--json", "check", "--faults"]).expect_code(1));
+        let is_said = found.iter().any(|finding| {
+            finding["subject"] == subject && finding["detail"].as_str().unwrap().contains(detail)
+        });
+        assert!(is_said, "{subject}, {detail}: {found:?}");
+        fs::remove_dir_all(&pki).unwrap();
+        fs::rename(&kept, &pki).unwrap();
+    };
+    let chmod =
+        |name: &str, mode| fs::set_permissions(pki.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    let copy = |from: &str, to: &str| assert!(fs::copy(pki.join(from), pki.join(to)).unwrap() > 0);
+    faulty(&|| chmod("", 0o755), "mode", "mode 0755");
+    faulty(&|| chmod("services/koji-localhost.key", 0o644), "mode", "mode 0644");
+    faulty(&|| copy("services/koji-localhost.key", "issuing.key"), "authority", "private key is not that of");
+    faulty(&|| copy("root.crt", "issuing.crt"), "authority", "another certificate than the index has");
+    faulty(&|| copy("services/koji-localhost.key", "services/shell-localhost.key"), "service", "of another");
+    faulty(&|| fs::remove_file(pki.join("root.crl")).unwrap(), "crl", "No such file");
+    faulty(&|| fs::write(services.join("shell-localhost.crt"), "x").unwrap(), "service", "no PEM block");
+    let old = fs::read(pki.join("issuing.crl")).unwrap();
+    ca(dir, &["revoke", "shell-localhost"]).expect_code(0);
+    faulty(&|| fs::write(pki.join("issuing.crl"), &old).unwrap(), "crl", "it is number 1, the newest is 2");
+    fs::remove_dir_all(pki.join("offline")).unwrap();
+    ca(dir, &["check"]).expect_code(0);
+}
+
+#[test]
 fn the_roots_key_can_be_away() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));

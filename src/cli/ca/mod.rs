@@ -1,5 +1,6 @@
 //! `fedmsg ca`: the authority of a directory.
 
+mod check;
 mod crl;
 mod entry;
 mod export;
@@ -42,6 +43,7 @@ enum Command {
     Show(show::Args),
     Export(export::Args),
     Log(log::Args),
+    Check(check::Args),
 }
 
 pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
@@ -57,6 +59,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Show(args) => show::run(&args, &place, out),
         Command::Export(args) => export::run(&args, &place, out),
         Command::Log(args) => log::run(&args, &place, out),
+        Command::Check(args) => check::run(&args, &place, out),
     }
 }
 
@@ -110,6 +113,17 @@ impl Place {
             if repair.waits() {
                 out.hint(self.command("ca crl"));
             }
+        }
+        Ok(store)
+    }
+
+    /// As it stands, where it is what others can enter: that is a finding, and no reason not to look further.
+    fn open_to_check(&self, now: Timestamp, out: &mut Output) -> Result<AuthorityStore, CliError> {
+        let mut store = AuthorityStore::open_to_check(&self.directory(), self.profiles()?)
+            .map_err(|error| self.explain(error))?;
+        match store.recover(now) {
+            Ok(repairs) => repairs.iter().for_each(|repair| out.warn(repair)),
+            Err(error) => out.warn(error),
         }
         Ok(store)
     }

@@ -17,6 +17,7 @@
 //! index before the list is written, and the next list has it in any case; a file is old or new, never half. What was entered
 //! and is not in its file yet is noted in the index, and [`AuthorityStore::recover`] sees to it after a crash.
 
+mod check;
 mod error;
 mod index;
 mod issue;
@@ -25,6 +26,7 @@ mod recover;
 mod request;
 mod revoke;
 
+pub use check::{Finding, Health, Subject};
 pub use error::AuthorityStoreError;
 pub use index::{Entry, EntryRevocation, Level, State};
 pub use issue::{IssueRequest, IssuedService};
@@ -125,12 +127,21 @@ impl AuthorityStore {
     /// # Errors
     /// [`AuthorityStoreError::Missing`] if there is none; [`FileError::TooOpen`] if others may enter the directory.
     pub fn open(directory: &Path, profiles: Profiles) -> Result<Self, AuthorityStoreError> {
+        let store = Self::open_to_check(directory, profiles)?;
+        files::check_private_dir(directory)?;
+        Ok(store)
+    }
+
+    /// As [`AuthorityStore::open`], whoever may enter the directory: for [`AuthorityStore::check`], which says so.
+    ///
+    /// # Errors
+    /// [`AuthorityStoreError::Missing`] if there is none.
+    pub fn open_to_check(directory: &Path, profiles: Profiles) -> Result<Self, AuthorityStoreError> {
         let missing = || AuthorityStoreError::Missing { path: directory.to_owned() };
         let path = directory.join(INDEX);
         if !path.exists() {
             return Err(missing());
         }
-        files::check_private_dir(directory)?;
         let index = Index::open(&path)?;
         Ok(Self {
             directory: directory.to_owned(),
