@@ -49,10 +49,21 @@ pub(super) struct Args {
 
 /// The time as of which a message is verified.
 #[derive(Clone, Copy, Debug)]
-enum At {
+pub(super) enum At {
     Message,
     Now,
     Time(Timestamp),
+}
+
+impl At {
+    /// The time, for one message.
+    pub(super) fn of(self, message: &Unverified) -> Timestamp {
+        match self {
+            Self::Message => message.claimed_timestamp(),
+            Self::Now => SystemClock.now(),
+            Self::Time(time) => time,
+        }
+    }
 }
 
 impl FromStr for At {
@@ -144,11 +155,7 @@ fn verifier(args: &Args, config: &Config, out: &mut Output) -> Result<Verifier, 
 
 fn verify(verifier: &Verifier, body: Bytes, at: At) -> Result<Verified, Box<Rejected>> {
     let message = Unverified::parse_body(body, verifier.limits())?;
-    let at = match at {
-        At::Message => message.claimed_timestamp(),
-        At::Now => SystemClock.now(),
-        At::Time(time) => time,
-    };
+    let at = at.of(&message);
     verifier.verify(message, at)
 }
 

@@ -388,3 +388,78 @@ fn explain_says_what_would_have_to_change() {
          publishers = [\"spiffe://fp.org/stg/robosignatory/a\"]\n"
     );
 }
+
+#[test]
+fn a_fedmsg_deployment_is_taken_over() {
+    let bench = Bench::new();
+    bench.write(
+        "fedmsg.json",
+        r#"{"routing_nitpicky": true, "routing_policy": {"org.fp.prod.a.b": ["a-h1"]}}"#,
+    );
+    let imported = bench.policy(&["import", "--fedmsg", "fedmsg.json", "--serial", "4"]).expect_code(0);
+    bench.write("imported.toml", &imported.stdout);
+    let checked = bench.policy(&["check", "--policy", "imported.toml"]).expect_code(0);
+    assert!(
+        checked.stdout.contains("serial 4\nok: 1 rule, 0 groups, 1 test passed; default deny"),
+        "{checked:?}"
+    );
+
+    bench.write("certs.yml", "fedmsg_certs:\n- service: bodhi\n  can_send:\n  - bodhi.update.edit\n");
+    let args = ["import", "--can-send", "certs.yml", "--prefix", "org.fp.prod", "--host", "h1"];
+    let imported = bench.policy(&args).expect_code(0);
+    bench.write("can-send.toml", &imported.stdout);
+    let who = bench
+        .policy(&["who-can", "org.fp.prod.bodhi.update.edit", "--policy", "can-send.toml"])
+        .expect_code(0);
+    assert!(who.stdout.starts_with("cn:bodhi-h1  by rule `can-send-bodhi-h1`"), "{who:?}");
+
+    bench.policy(&["import"]).expect_code(2);
+    let bad = bench.policy(&["import", "--can-send", "certs.yml"]).expect_code(2);
+    assert_eq!(
+        bad.stderr,
+        "error: certs.yml: entry 1 (service `bodhi`, and no --host was named) has no `name`\n"
+    );
+}
+
+const VERDICT: &str = r#"{"verdict":"verified","topic":"org.fp.prod.bodhi.x","signer":"spiffe://fp.org/prod/bodhi/h1","timestamp":"2026-01-01T00:00:00Z"}"#;
+
+#[test]
+fn traffic_shows_what_a_new_policy_changes() {
+    let bench = Bench::new();
+    bench.write("old.toml", POLICY);
+    bench.write("new.toml", &POLICY.replace("org.fp.{env}.{service}.#", "org.fp.{env}.{service}.y.#"));
+    bench.write(
+        "traffic.jsonl",
+        &format!("{VERDICT}\n{VERDICT}\n{}\n", VERDICT.replace("verified", "rejected")),
+    );
+    let same = bench.policy(&["diff", "old.toml", "old.toml", "--messages", "traffic.jsonl"]).expect_code(0);
+    assert_eq!(same.stdout, "");
+    let diff = bench.policy(&["diff", "old.toml", "new.toml", "--messages", "traffic.jsonl"]).expect_code(1);
+    assert_eq!(
+        diff.stdout,
+        "- org.fp.prod.bodhi.x from spiffe://fp.org/prod/bodhi/h1: denied, was allowed by rule `own-subtree` (old.toml:7:1); \
+         now by the default  2 times, 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z\n"
+    );
+    assert!(
+        diff.stderr.starts_with("of 2 messages 2 would be denied that are allowed, 0 allowed"),
+        "{diff:?}"
+    );
+}
+
+#[test]
+fn a_policy_is_learned_from_what_verifies_and_not_from_hearsay() {
+    let bench = Bench::new();
+    bench.write("verdicts.jsonl", VERDICT);
+    let hearsay = bench.policy(&["learn", "--messages", "verdicts.jsonl"]).expect_code(2);
+    assert!(hearsay.stderr.contains("verdicts.jsonl:1: a verdict, not a message"), "{hearsay:?}");
+    let believed =
+        bench.policy(&["learn", "--messages", "verdicts.jsonl", "--believe-verdicts"]).expect_code(0);
+    assert!(believed.stdout.contains("publishers = [\"spiffe://fp.org/prod/bodhi/*\"]"), "{believed:?}");
+
+    // Bodies are verified: nothing is learned from one that nobody signed.
+    let bus = bench.directory.path().join("bus");
+    run(fedmsg().arg("init").arg(&bus)).expect_code(0);
+    bench.write("bodies.jsonl", "{\"topic\":\"org.fp.prod.bodhi.x\",\"msg\":{}}\n");
+    let forged = bench.policy(&["learn", "--messages", "bodies.jsonl", "--config", "bus"]).expect_code(2);
+    assert!(forged.stderr.contains("bodies.jsonl: no verified message in it (1 refused)"), "{forged:?}");
+}

@@ -1,8 +1,11 @@
 //! `fedmsg policy`
 
 mod check;
+mod diff;
 mod explain;
+mod import;
 mod inventory;
+mod learn;
 mod lint;
 mod reach;
 mod test;
@@ -33,6 +36,9 @@ enum Command {
     Test(test::Args),
     Lint(lint::Args),
     Export(reach::Export),
+    Diff(diff::Args),
+    Learn(learn::Args),
+    Import(import::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +56,9 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Export(args) => reach::export(&args, global, out),
         Command::Check(args) => check::run(&args, global, out),
         Command::Test(args) => test::run(&args, global, out),
+        Command::Diff(args) => diff::run(&args, global, out),
+        Command::Learn(args) => learn::run(&args, global, out),
+        Command::Import(args) => import::run(&args, global, out),
         Command::Lint(args) => lint::run(&args, global, out),
     }
 }
