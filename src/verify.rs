@@ -17,7 +17,7 @@ use crate::pki::algorithm::Algorithm;
 use crate::pki::chain::{ChainError, Purpose, TrustStore, ValidatedLeaf};
 use crate::pki::legacy::LegacyAuthority;
 use crate::pki::public_key::{SignatureChecked, SignatureError};
-use crate::policy::{Denial, Grant, Policy};
+use crate::policy::{Denial, Grant, LivePolicy};
 use crate::reason::ReasonCode;
 use crate::sign::BatchStatement;
 use crate::time::Timestamp;
@@ -41,7 +41,7 @@ pub struct Verifier {
     /// `None` for one that takes legacy messages alone.
     trust: Option<Arc<TrustStore>>,
     purpose: Purpose,
-    policy: Arc<Policy>,
+    policy: LivePolicy,
     legacy: Legacy,
     limits: Limits,
     roots: Mutex<CheckedRoots>,
@@ -127,10 +127,11 @@ impl Verifier {
     /// store, legacy messages are all that it can accept.
     pub fn new(
         trust: impl Into<Option<Arc<TrustStore>>>,
-        policy: Arc<Policy>,
+        policy: impl Into<LivePolicy>,
         legacy: Legacy,
         limits: Limits,
     ) -> Self {
+        let policy = policy.into();
         let (purpose, roots) = (Purpose::DocumentSigning, Mutex::new(CheckedRoots::default()));
         Self { trust: trust.into(), purpose, policy, legacy, limits, roots }
     }

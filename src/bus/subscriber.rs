@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::message::RawMessage;
 use crate::reason::ReasonCode;
 use crate::store::freshness::{FreshnessStore, FreshnessStoreError};
-use crate::store::policy::{self, PolicyFileError};
+use crate::store::policy::{PolicyFileError, PolicyStatus, PolicyWatch};
 use crate::store::trust::{ReloadingVerifier, TrustFileErrors};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::{PatternError, TopicPattern};
@@ -42,6 +42,8 @@ pub struct Subscriber {
     verifier: Arc<Verifier>,
     /// Keeps the verifier up with the files that it was made from; `None`: there are none.
     reload: Option<ReloadingVerifier>,
+    /// Keeps the policy up with its files, likewise.
+    policy: Option<PolicyWatch>,
     freshness: Freshness,
     /// `None`: what was delivered is forgotten when the process ends.
     store: Option<FreshnessStore>,
@@ -127,7 +129,8 @@ pub enum SubscribeError {
 
 impl Subscriber {
     /// Connects to every endpoint of the configuration and subscribes to these patterns (whole fields; `*` is one, a final `#`
-    /// any number). It keeps up with the files of `[trust]`: a new revocation list counts from the next second on.
+    /// any number). It keeps up with the files of `[trust]` and `[policy]`: a new
+    /// revocation list, or a policy, counts from the next second on.
     ///
     /// # Errors
     /// A [`SubscribeError`] that names what is missing or wrong. An endpoint where nobody is yet is no error.
@@ -135,8 +138,8 @@ impl Subscriber {
         let limits = config.limits.to_limits();
         let subscription = Subscription::new(parse_patterns(patterns, &limits)?);
         let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
-        let policy = Arc::new(policy::read(&files, &limits)?);
-        let mut reload = ReloadingVerifier::open(config, policy, limits)?;
+        let policy = PolicyWatch::open(files, limits)?;
+        let mut reload = ReloadingVerifier::open(config, policy.live().clone(), limits)?;
         let verifier = Arc::clone(reload.current(SystemClock.now()));
         let window = Window {
             past: seconds(config.freshness.past.duration()),
@@ -145,7 +148,11 @@ impl Subscriber {
         };
         let endpoints = all_endpoints(config)?;
         let socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, subscription.prefixes()).await?;
-        Ok(Self { reload: Some(reload), ..Self::new(socket, subscription, verifier, window) })
+        Ok(Self {
+            reload: Some(reload),
+            policy: Some(policy),
+            ..Self::new(socket, subscription, verifier, window)
+        })
     }
 
     /// As [`Subscriber::open`], by a name under which what was delivered is remembered over a restart
@@ -173,8 +180,8 @@ impl Subscriber {
     ) -> Self {
         let (freshness, clock) = (Freshness::new(window), Arc::new(SystemClock));
         let (counts, next_forget) = (Counts::default(), Timestamp::MIN);
-        let (reload, store) = (None, None);
-        Self { socket, subscription, verifier, reload, freshness, store, clock, counts, next_forget }
+        let (reload, policy, store) = (None, None, None);
+        Self { socket, subscription, verifier, reload, policy, freshness, store, clock, counts, next_forget }
     }
 
     /// Takes up what a file remembers, and writes down there what is delivered.
@@ -223,6 +230,18 @@ impl Subscriber {
     /// How each endpoint is doing. A receiver can wait for a state.
     pub fn links(&self) -> watch::Receiver<Vec<Link>> {
         self.socket.links()
+    }
+
+    /// How the policy's files are doing; none for a subscriber of parts of your own.
+    pub fn policy_status(&self) -> Option<PolicyStatus> {
+        self.policy.as_ref().map(PolicyWatch::status)
+    }
+
+    /// Has the policy's files read again, however they look.
+    pub fn reload_policy(&self) {
+        if let Some(policy) = &self.policy {
+            policy.reload();
+        }
     }
 
     /// What became of the messages so far.

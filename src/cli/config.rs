@@ -275,7 +275,11 @@ impl Findings {
         match policy::read(&paths, &config.limits.to_limits()) {
             Ok(_) => {}
             Err(PolicyFileError::Policy(errors)) => self.errors.extend(errors.iter().map(CliError::new)),
-            Err(error @ (PolicyFileError::Read { .. } | PolicyFileError::TooLarge { .. })) => {
+            Err(
+                error @ (PolicyFileError::Read { .. }
+                | PolicyFileError::TooLarge { .. }
+                | PolicyFileError::Watch { .. }),
+            ) => {
                 self.errors.push(error.into());
             }
         }

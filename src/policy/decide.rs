@@ -156,6 +156,11 @@ impl Policy {
         Some(self.conclude(found, || self.index.lists(topic) || shadows.lists(topic)))
     }
 
+    /// Whether it has rules that are shadows.
+    pub fn has_shadows(&self) -> bool {
+        self.shadows.is_some()
+    }
+
     /// Steps 2 to 5, of what was found.
     fn conclude(&self, found: Found, is_listed: impl FnOnce() -> bool) -> Result<Grant, Denial> {
         let rule = |number: usize| self.rules[number].head.clone();

@@ -1,5 +1,9 @@
 //! The policy's files, read from disk: all of them, or none.
 
+mod reload;
+
+pub use reload::{LOOK_EVERY, PolicyRefresh, PolicyRefusal, PolicyReloader, PolicyStatus, PolicyWatch};
+
 use crate::limits::Limits;
 use crate::policy::{Policy, PolicyErrors, Source};
 use std::fs::File;
@@ -20,6 +24,12 @@ pub enum PolicyFileError {
     Read {
         /// The file.
         file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no thread to watch the files on.
+    #[error("cannot watch the policy's files: {source}")]
+    Watch {
         /// Why.
         source: io::Error,
     },

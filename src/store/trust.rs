@@ -11,7 +11,7 @@ use crate::pki::chain::{TrustError, TrustStore};
 use crate::pki::crl::CrlError;
 use crate::pki::legacy::{LegacyAuthority, LegacyError};
 use crate::pki::pem::PemError;
-use crate::policy::Policy;
+use crate::policy::LivePolicy;
 use crate::time::Timestamp;
 use crate::verify::{Legacy, Verifier};
 use slot::Slot;
@@ -192,7 +192,7 @@ impl TrustFiles {
     }
 
     /// A verifier that goes by both, and by a policy.
-    pub fn into_verifier(self, policy: Arc<Policy>, limits: Limits) -> Verifier {
+    pub fn into_verifier(self, policy: impl Into<LivePolicy>, limits: Limits) -> Verifier {
         let legacy = self.legacy.map_or(Legacy::Refused, |authority| Legacy::Accepted(Box::new(authority)));
         Verifier::new(self.store, policy, legacy, limits)
     }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::pki::chain::TrustStore;
 use crate::pki::crl::{Crl, CrlAge};
-use crate::policy::Policy;
+use crate::policy::LivePolicy;
 use crate::time::Timestamp;
 use crate::verify::Verifier;
 use std::collections::HashMap;
@@ -107,7 +107,11 @@ impl TrustReloader {
     ///
     /// # Errors
     /// [`TrustFileError`], if the legacy authority cannot be made again: it was made from the same bytes before.
-    pub fn verifier(&self, policy: Arc<Policy>, limits: Limits) -> Result<Verifier, TrustFileError> {
+    pub fn verifier(
+        &self,
+        policy: impl Into<LivePolicy>,
+        limits: Limits,
+    ) -> Result<Verifier, TrustFileError> {
         let legacy = slot::legacy(&self.slots, &self.config)?;
         Ok(TrustFiles { store: self.store.clone(), legacy }.into_verifier(policy, limits))
     }
@@ -117,7 +121,7 @@ impl TrustReloader {
 #[derive(Debug)]
 pub struct ReloadingVerifier {
     reloader: TrustReloader,
-    policy: Arc<Policy>,
+    policy: LivePolicy,
     limits: Limits,
     verifier: Arc<Verifier>,
     looked: Timestamp,
@@ -130,9 +134,14 @@ impl ReloadingVerifier {
     ///
     /// # Errors
     /// As [`TrustFiles::load`].
-    pub fn open(config: &Config, policy: Arc<Policy>, limits: Limits) -> Result<Self, TrustFileErrors> {
+    pub fn open(
+        config: &Config,
+        policy: impl Into<LivePolicy>,
+        limits: Limits,
+    ) -> Result<Self, TrustFileErrors> {
+        let policy = policy.into();
         let reloader = TrustReloader::open(config)?;
-        let verifier = reloader.verifier(Arc::clone(&policy), limits);
+        let verifier = reloader.verifier(policy.clone(), limits);
         let verifier = Arc::new(verifier.map_err(|error| TrustFileErrors(vec![error]))?);
         Ok(Self { reloader, policy, limits, verifier, looked: Timestamp::MIN, said: Vec::new() })
     }
@@ -142,7 +151,7 @@ impl ReloadingVerifier {
         if now != self.looked {
             self.looked = now;
             if self.reloader.refresh(now) == Refresh::Replaced {
-                match self.reloader.verifier(Arc::clone(&self.policy), self.limits) {
+                match self.reloader.verifier(self.policy.clone(), self.limits) {
                     Ok(verifier) => {
                         self.verifier = Arc::new(verifier);
                         tracing::info!("trust was read anew");
