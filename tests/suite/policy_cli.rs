@@ -463,3 +463,27 @@ fn a_policy_is_learned_from_what_verifies_and_not_from_hearsay() {
     let forged = bench.policy(&["learn", "--messages", "bodies.jsonl", "--config", "bus"]).expect_code(2);
     assert!(forged.stderr.contains("bodies.jsonl: no verified message in it (1 refused)"), "{forged:?}");
 }
+
+/// Every command line in the documentation ends as it says there.
+#[test]
+fn the_documented_commands_end_as_documented() {
+    let document = include_str!("../../docs/policy.md");
+    let blocks = |kind: &str| -> Vec<&str> {
+        let opening = format!("```{kind}\n");
+        document.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    };
+    let bench = Bench::new();
+    bench.write("policy.toml", blocks("toml")[0]);
+    bench.write("traffic.jsonl", blocks("json")[0]);
+    bench.write("fedmsg.json", blocks("json")[1]);
+    bench.write("certs.yml", blocks("yaml")[0]);
+    let mut ran = 0;
+    for line in blocks("console").into_iter().flat_map(str::lines) {
+        let (command, end) = line.split_once("# exit ").unwrap();
+        let args: Vec<&str> = command.strip_prefix("$ fedmsg policy ").unwrap().split_whitespace().collect();
+        let code = end.split(':').next().unwrap().trim().parse().unwrap();
+        bench.policy(&args).expect_code(code);
+        ran += 1;
+    }
+    assert!(ran >= 14, "the commands have gone");
+}
