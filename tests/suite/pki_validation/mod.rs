@@ -6,3 +6,4 @@ mod crl;
 pub(crate) mod forge;
 mod leaf;
 mod legacy;
+mod pkits;
