@@ -164,3 +164,47 @@ fn what_openssl_asks_for_is_judged() {
     let again = ca(dir, &["sign", "plain.csr"]).expect_code(2);
     assert!(again.stderr.contains("which was revoked because somebody else has it"), "{again:?}");
 }
+
+#[test]
+fn what_is_renewed_is_accepted_and_what_is_not_due_is_left() {
+    let temp = temp_dir();
+    let dir = temp.path();
+    ca(dir, &["init", "--trust-domain", "a.example"]).expect_code(0);
+    for service in ["bodhi", "koji"] {
+        ca(dir, &["issue", service, "--host", "app01"]).expect_code(0);
+    }
+    let quiet = ca(dir, &["renew", "--due"]).expect_code(0);
+    assert!(
+        quiet.stdout.is_empty() && quiet.stderr.contains("nothing is due; the next one is at"),
+        "{quiet:?}"
+    );
+    let early = ca(dir, &["renew", "bodhi-app01"]).expect_code(2);
+    assert!(early.stderr.contains("hint: --force renews it now"), "{early:?}");
+
+    let lists =
+        ["root.crl", "issuing.crl"].map(|name| fs::read_to_string(dir.join("pki").join(name)).unwrap());
+    fs::write(dir.join("lists.pem"), lists.concat()).unwrap();
+    let public = |line: &str| openssl(dir, line).expect_code(0).stdout;
+    let of_key = "pkey -pubout -in pki/services/bodhi-app01.key";
+    let before = public(of_key);
+    let renewed =
+        object(&ca(dir, &["renew", "spiffe://a.example/dev/bodhi/app01", "--force"]).expect_code(0));
+    assert_eq!(renewed["identity"], "spiffe://a.example/dev/bodhi/app01");
+    assert_ne!(public(of_key), before);
+    assert_eq!(public(of_key), public("x509 -noout -pubkey -in pki/services/bodhi-app01.crt"));
+    openssl(
+        dir,
+        "verify -x509_strict -crl_check_all -purpose any -CAfile pki/root.crt -CRLfile lists.pem \
+         -untrusted pki/issuing.crt pki/services/bodhi-app01.crt",
+    )
+    .expect_code(0);
+    let kept = public(of_key);
+    ca(dir, &["renew", "bodhi-app01", "--force", "--keep-key"]).expect_code(0);
+    assert_eq!(public(of_key), kept);
+
+    // One that cannot be renewed keeps no other from it.
+    ca(dir, &["revoke", "koji-app01"]).expect_code(0);
+    let both = ca(dir, &["renew", "koji-app01", "bodhi-app01", "--force"]).expect_code(2);
+    assert!(both.stderr.contains("koji-app01.crt was revoked at"), "{both:?}");
+    assert_eq!(object(&both)["identity"], "spiffe://a.example/dev/bodhi/app01");
+}

@@ -8,6 +8,7 @@ mod init;
 mod issue;
 mod list;
 mod log;
+mod renew;
 mod request;
 mod revoke;
 mod show;
@@ -18,6 +19,7 @@ use super::{CliError, Global, Outcome};
 use crate::pki::profile::{ProfileRefusal, Profiles};
 use crate::pki::request::RequestError;
 use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level};
+use crate::store::credentials::CredentialsError;
 use crate::store::files;
 use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,7 @@ enum Command {
     Issue(issue::Args),
     Request(request::Args),
     Sign(sign::Args),
+    Renew(renew::Args),
     Revoke(revoke::Args),
     Crl(crl::Args),
     List(list::Args),
@@ -53,6 +56,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Issue(args) => issue::run(args, &place, out),
         Command::Request(args) => request::run(&args, &place, out),
         Command::Sign(args) => sign::run(args, &place, out),
+        Command::Renew(args) => renew::run(args, &place, out),
         Command::Revoke(args) => revoke::run(&args, &place, out),
         Command::Crl(args) => crl::run(&args, &place, out),
         Command::List(args) => list::run(&args, &place, out),
@@ -143,7 +147,9 @@ impl Place {
             E::Exists { .. } => {
                 Some("choose another directory with --config, or move this one away".to_owned())
             }
-            E::File(cause) => cause.hint(),
+            E::File(cause) | E::Credentials(CredentialsError::File(cause)) => cause.hint(),
+            E::NotDue { .. } => Some("--force renews it now".to_owned()),
+            E::Revoked { .. } => Some(self.command("ca issue SERVICE --host HOST")),
             E::Refused(ProfileRefusal::Identity { other: Some(other), .. }) => {
                 Some(format!("--profile {other} allows it"))
             }
@@ -169,6 +175,7 @@ impl Place {
                 Some("--out DIR writes the certificate and key to another directory".to_owned())
             }
             E::Authority(_)
+            | E::Credentials(_)
             | E::Index { .. }
             | E::InvalidSince { .. }
             | E::Key { .. }

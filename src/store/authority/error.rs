@@ -8,6 +8,7 @@ use crate::pki::pem::PemError;
 use crate::pki::profile::{ProfileError, ProfileRefusal};
 use crate::pki::request::RequestError;
 use crate::pki::serial::Serial;
+use crate::store::credentials::CredentialsError;
 use crate::store::files::FileError;
 use crate::time::Timestamp;
 use std::io;
@@ -27,6 +28,9 @@ pub enum AuthorityStoreError {
     /// Issuing failed.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// A pair cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// There is an authority, or something else, where one was to be made.
     #[error("{} is there already, and nothing in it was touched", path.display())]
     Exists {
@@ -90,6 +94,16 @@ pub enum AuthorityStoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// A certificate of whose life two thirds have not passed.
+    #[error("{} is good until {until}, and due for renewal from {from} on", path.display())]
+    NotDue {
+        /// The certificate's file.
+        path: PathBuf,
+        /// When it is due.
+        from: Timestamp,
+        /// The last second of its validity.
+        until: Timestamp,
+    },
     /// The certificate is none of this authority's.
     #[error("this authority has issued nothing that is `{found}`")]
     NotIssued {
@@ -137,6 +151,16 @@ pub enum AuthorityStoreError {
         path: PathBuf,
         /// What is wrong with it.
         cause: RequestError,
+    },
+    /// A certificate that was revoked is not renewed.
+    #[error("{} was revoked at {at} ({reason}), and is not renewed", path.display())]
+    Revoked {
+        /// The certificate's file.
+        path: PathBuf,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: RevocationReason,
     },
     /// The index is of another version.
     #[error("{}: the index is of version {found}, expected {expected}", path.display())]

@@ -23,6 +23,7 @@ mod index;
 mod issue;
 mod log;
 mod recover;
+mod renew;
 mod request;
 mod revoke;
 
@@ -32,6 +33,7 @@ pub use index::{Entry, EntryRevocation, Level, State};
 pub use issue::{IssueRequest, IssuedService};
 pub use log::{LOG_DOMAIN, LogEntry, LogFault, VerifiedLog};
 pub use recover::Repair;
+pub use renew::{RenewRequest, Renewals};
 pub use request::{SignRequest, SignedRequest};
 pub use revoke::{Revocation, Target};
 
