@@ -68,6 +68,14 @@ fn no_path_of_one_machine_is_tracked() {
 }
 
 #[test]
+fn no_merge_was_left_half_done() {
+    for (name, text) in tracked().unwrap_or_default() {
+        let marked = text.lines().any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
+        assert!(!marked, "{name} has the marks of a merge");
+    }
+}
+
+#[test]
 fn every_dependency_is_explained() {
     let Some(fuzz) = fuzz_manifest() else { return };
     let own: toml::Table = include_str!("../../Cargo.toml").parse().expect("a manifest");
