@@ -10,7 +10,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = fedmsg::Config::open("bus")?; // what `fedmsg init bus` made
 //! let publisher = fedmsg::Publisher::open(&config, "shell").await?;
-//! publisher.publish("log.message", &serde_json::json!({"hello": "bus"})).await?;
+//! publisher.publish("log.message", &serde_json::json!({"hello": "world"})).await?;
 //! publisher.close().await?;
 //! # Ok(()) }
 //! ```
@@ -80,3 +80,8 @@ pub mod bus;
 // L6: the command.
 #[doc(hidden)]
 pub mod cli;
+
+/// What the README shows is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

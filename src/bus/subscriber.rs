@@ -27,7 +27,7 @@ const FORGET_EVERY: i64 = 10;
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = fedmsg::Config::open("bus")?;
-/// let mut subscriber = fedmsg::Subscriber::open(&config, &["org.example.*.bodhi.#"]).await?;
+/// let mut subscriber = fedmsg::Subscriber::open(&config, &["org.fedoraproject.*.bodhi.#"]).await?;
 /// loop {
 ///     let delivery = subscriber.next().await?;
 ///     let message = delivery.message();

@@ -73,6 +73,16 @@ pub(super) fn trust(errors: TrustFileErrors) -> CliError {
     }
 }
 
+const NO_POLICY: &str =
+    "name one in [policy] files (docs/policy.md); or `fedmsg init DIR` makes a bus with one";
+
+/// Why there is no policy, with what mends it.
+pub(super) fn no_policy(error: PolicyFileError) -> CliError {
+    let missing = matches!(error, PolicyFileError::NotConfigured);
+    let complaint = CliError::from(error);
+    if missing { complaint.hint(NO_POLICY) } else { complaint }
+}
+
 /// Why there is no subscriber, with what mends it.
 pub(super) fn subscribing(error: SubscribeError) -> CliError {
     if let SubscribeError::Trust(errors) = error {
@@ -82,12 +92,18 @@ pub(super) fn subscribing(error: SubscribeError) -> CliError {
         SubscribeError::NoEndpoints => {
             Some("`fedmsg init DIR` makes a bus with endpoints; `--config DIR` then uses it")
         }
+        SubscribeError::Policy(PolicyFileError::NotConfigured) => Some(NO_POLICY),
         SubscribeError::NoState => Some("set `state` in [freshness], in a file of fedmsg.d"),
         SubscribeError::Connect(_)
         | SubscribeError::Freshness(_)
         | SubscribeError::Name { .. }
         | SubscribeError::Pattern { .. }
-        | SubscribeError::Policy(_)
+        | SubscribeError::Policy(
+            PolicyFileError::Policy(_)
+            | PolicyFileError::Read { .. }
+            | PolicyFileError::TooLarge { .. }
+            | PolicyFileError::Watch { .. },
+        )
         | SubscribeError::Receive(_)
         | SubscribeError::Trust(_) => None,
     };
@@ -276,7 +292,8 @@ impl Findings {
             Ok(_) => {}
             Err(PolicyFileError::Policy(errors)) => self.errors.extend(errors.iter().map(CliError::new)),
             Err(
-                error @ (PolicyFileError::Read { .. }
+                error @ (PolicyFileError::NotConfigured
+                | PolicyFileError::Read { .. }
                 | PolicyFileError::TooLarge { .. }
                 | PolicyFileError::Watch { .. }),
             ) => {

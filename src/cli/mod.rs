@@ -43,11 +43,12 @@ pub struct Global {
     /// Say more on stderr (-vv: still more).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Say only errors on stderr.
+    /// Say only warnings, errors and refused messages on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// When to use colours.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    /// Colours: `auto` (on a terminal), `always` or `never`.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN",
+          hide_possible_values = true, hide_default_value = true)]
     pub color: Color,
 }
 
@@ -122,13 +123,34 @@ impl<E: std::error::Error> From<E> for CliError {
     }
 }
 
+impl Global {
+    /// A `fedmsg` command for a hint: with our own --config, so that it can be run as it stands.
+    fn command(&self, rest: impl std::fmt::Display) -> String {
+        match &self.config {
+            Some(config) => format!("fedmsg --config {} {rest}", shell_quoted(&config.display().to_string())),
+            None => format!("fedmsg {rest}"),
+        }
+    }
+}
+
+/// As a POSIX shell reads it back.
+fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Sends the library's log to stderr: warnings, with `-v` what happens, with `-vv` everything. `RUST_LOG` says it more
 /// exactly.
 fn log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
-        (false, 1) => "info",
+        // The engine's own log speaks of peers by random bytes.
+        (false, 1) => "info,zeromq=warn",
         (false, _) => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -181,6 +203,20 @@ pub fn main() -> ExitCode {
                 out.hint(hint);
             }
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_directory_back() {
+        for (text, expected) in
+            [("a/b-1", "a/b-1"), ("my bus", "'my bus'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(shell_quoted(text), expected);
         }
     }
 }

@@ -13,8 +13,9 @@ use std::io::Read;
 
 /// Sign a message and publish it.
 ///
-/// The topic is PREFIX.ENV.SERVICE and the given end; the certificate and key are the service's. Exit 0 only if a subscriber
-/// took it; 1 if the policy refuses it or nobody subscribed in time.
+/// The topic is PREFIX.ENV.SERVICE and the given end; the certificate and key are the service's. It goes to the subscribers that
+/// are connected when the first of them has subscribed: one that connects later does not get it. Exit 0 only if a
+/// subscriber took it; 1 if the policy refuses it or nobody subscribed in time.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The end of the topic: OBJECT.EVENT, such as update.comment.
@@ -43,34 +44,49 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         flags.push(("publisher.subscriber_wait", wait.as_str(), "--wait"));
     }
     let config = config::load(global, out, &flags)?;
-    let body = if args.body == "-" { read_body(&config.limits.to_limits())? } else { args.body };
+    let (body, source) = if args.body == "-" {
+        (read_body(&config.limits.to_limits())?, "standard input")
+    } else {
+        (args.body, "--body")
+    };
     let service = config.publisher.service.as_ref().ok_or_else(|| {
         CliError::new("no service to publish as: neither --service nor publisher.service")
             .hint("`fedmsg init DIR` makes a bus with a service; `--config DIR` then uses it")
     })?;
-    runtime()?.block_on(publish(&config, service.as_str(), (&args.suffix, &body, args.username), out))
+    let said = Said { suffix: &args.suffix, body: &body, source, username: args.username };
+    runtime()?.block_on(publish(&config, service.as_str(), said, global, out))
+}
+
+/// What is to be published.
+struct Said<'a> {
+    suffix: &'a str,
+    body: &'a str,
+    /// Where the body is from, for errors.
+    source: &'static str,
+    username: String,
 }
 
 async fn publish(
     config: &Config,
     service: &str,
-    (suffix, body, username): (&str, &str, String),
+    said: Said<'_>,
+    global: &Global,
     out: &mut Output,
 ) -> Result<Outcome, CliError> {
     let limits = config.limits.to_limits();
     let publisher = match Publisher::open(config, service).await {
         Ok(publisher) => publisher,
-        Err(error) => return Err(opening(error, service)),
+        Err(error) => return Err(opening(error, service, config, global)),
     };
-    let draft = Draft::from_json(publisher.topic(suffix)?, body, &limits)
-        .map_err(|error| CliError::new(format_args!("--body: {error}")))?
-        .username(username);
+    let draft = Draft::from_json(publisher.topic(said.suffix)?, said.body, &limits)
+        .map_err(|error| CliError::new(format_args!("{}: {error}", said.source)))?
+        .username(said.username);
     out.detail(format_args!("bound to {}", publisher.endpoint()));
     let published = match publisher.publish_draft(draft).await {
         Ok(published) => published,
         Err(PublishError::Policy { topic, signer, denial }) => {
             out.error(format_args!("{signer} may not publish {topic}: {denial}"));
-            out.hint(explain_hint(&topic, &signer.to_string()));
+            out.hint(explain_hint(&topic, &signer.to_string(), global));
             return Ok(Outcome::No);
         }
         Err(error) => return Err(error.into()),
@@ -78,12 +94,13 @@ async fn publish(
     let signer = publisher.identity().to_string();
     publisher.close().await?;
     if !published.heard {
-        let wait = *config.publisher.subscriber_wait;
+        let seconds = config.publisher.subscriber_wait.as_secs_f64();
         out.error(format_args!(
-            "nobody subscribed to {} within {wait:?}: it reached no one",
+            "nobody subscribed to {} within {seconds} s: it reached no one",
             published.topic
         ));
-        out.hint("start a subscriber (`fedmsg tail`), or wait longer with --wait");
+        let tail = global.command("tail");
+        out.hint(format_args!("start a subscriber (`{tail}`), or wait longer with --wait"));
         return Ok(Outcome::No);
     }
     if out.is_json() {
@@ -100,11 +117,19 @@ async fn publish(
     Ok(Outcome::Yes)
 }
 
-fn opening(error: PublishError, service: &str) -> CliError {
+fn opening(error: PublishError, service: &str, config: &Config, global: &Global) -> CliError {
     let hint = if let PublishError::Credentials(CredentialsError::Missing { .. }) = &error {
-        Some(format!("`fedmsg ca issue {service}` makes a certificate and key"))
-    } else if matches!(&error, PublishError::NotConfigured { key } if key.starts_with("endpoints.")) {
-        Some(format!("add `{service} = [\"tcp://HOST:PORT\"]` to [endpoints] in fedmsg.d/endpoints.toml"))
+        let host = config.publisher.host.as_ref().map_or("HOST", |host| host.as_str());
+        let issue = format!("ca issue {service} --host {host} --env {}", config.bus.env.as_str());
+        Some(format!("`{}` makes a certificate and key", global.command(issue)))
+    } else if let PublishError::Credentials(CredentialsError::File(fault)) = &error {
+        fault.hint()
+    } else if let PublishError::NotConfigured { key } = &error {
+        Some(if key.starts_with("endpoints.") {
+            format!("add `{service} = [\"tcp://HOST:PORT\"]` to [endpoints], in a file of fedmsg.d")
+        } else {
+            "`fedmsg init DIR` makes a bus with a service; `--config DIR` then uses it".to_owned()
+        })
     } else {
         None
     };
@@ -114,8 +139,9 @@ fn opening(error: PublishError, service: &str) -> CliError {
     }
 }
 
-fn explain_hint(topic: &Topic, signer: &str) -> String {
-    format!("`fedmsg policy explain --topic {topic} --signer {signer}` says which rules there are")
+fn explain_hint(topic: &Topic, signer: &str, global: &Global) -> String {
+    let explain = global.command(format_args!("policy explain --topic {topic} --signer {signer}"));
+    format!("`{explain}` says which rules there are")
 }
 
 /// Reads a body from standard input, and no more of it than a message may have.

@@ -15,14 +15,17 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Watch the bus: every message is verified before it is shown.
 ///
-/// Verified messages go to stdout. Messages that are refused go to stderr with their reason, and are counted. Ends on Ctrl-C, after
-/// --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and did not come).
+/// Verified messages go to stdout. Messages that are refused go to stderr with their reason, and are counted; with -v,
+/// publishers that come and go are named there too.
+///
+/// Ends on Ctrl-C, after --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and did
+/// not come).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Topics to watch: whole fields, `*` is one field, a final `#` any number. May be repeated.
@@ -64,6 +67,7 @@ async fn verified(
     config: &Config,
     out: &mut Output,
 ) -> Result<Outcome, CliError> {
+    let asked = Asked::new()?;
     let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let opened = match &args.name {
         None => Subscriber::open(config, &patterns).await,
@@ -71,8 +75,9 @@ async fn verified(
     };
     let mut subscriber = opened.map_err(config::subscribing)?;
     let mut links = Links::new(subscriber.links());
+    watching(args, &links, out);
     let mut shown = 0;
-    let ended = until(limit, async {
+    let ended = until(limit, asked, async {
         while args.count.is_none_or(|count| shown < count) {
             tokio::select! {
                 () = links.changed() => links.say(out),
@@ -101,14 +106,16 @@ async fn unverified(
     out: &mut Output,
 ) -> Result<Outcome, CliError> {
     let limits = config.limits.to_limits();
+    let asked = Asked::new()?;
     let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let subscription = Subscription::new(parse_patterns(&patterns, &limits)?);
     let endpoints = all_endpoints(config).map_err(config::subscribing)?;
     let mut socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, subscription.prefixes()).await?;
     let mut links = Links::new(socket.links());
+    watching(args, &links, out);
     out.warn("nothing is verified (--unverified): whatever is shown, anybody may have sent");
     let mut shown = 0;
-    let ended = until(limit, async {
+    let ended = until(limit, asked, async {
         while args.count.is_none_or(|count| shown < count) {
             tokio::select! {
                 () = links.changed() => links.say(out),
@@ -152,22 +159,44 @@ enum End {
     Timeout,
 }
 
+/// Listens for the signals that ask for the end, from before anything is said.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// Runs `work` until it is done, the time is up, or somebody asks for the end.
-async fn until(limit: Duration, work: impl Future<Output = Result<(), CliError>>) -> Result<End, CliError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn until(
+    limit: Duration,
+    mut asked: Asked,
+    work: impl Future<Output = Result<(), CliError>>,
+) -> Result<End, CliError> {
     let mut work = pin!(work);
     tokio::select! {
         done = timeout(limit, &mut work) => match done {
             Ok(done) => done.map(|()| End::Asked),
             Err(_) => Ok(End::Timeout),
         },
-        _ = terminate.recv() => Ok(End::Asked),
-        _ = interrupt.recv() => Ok(End::Asked),
+        _ = asked.terminate.recv() => Ok(End::Asked),
+        _ = asked.interrupt.recv() => Ok(End::Asked),
     }
 }
 
-/// The endpoints, of which each change is said once.
+/// Whoever watches an empty screen is to know that it is at work.
+fn watching(args: &Args, links: &Links, out: &mut Output) {
+    let endpoints = links.watched.borrow().len();
+    let topics = args.topic.join(" ");
+    out.say(format_args!("{DIM}watching {topics} at {endpoints} endpoints; Ctrl-C ends it{DIM:#}"));
+}
+
+/// The endpoints, of which each change is said once, with -v: a publisher's spare endpoints are down most of the time, and a
+/// command that publishes one message comes and goes.
 struct Links {
     watched: watch::Receiver<Vec<Link>>,
     said: Vec<LinkState>,
@@ -192,11 +221,10 @@ impl Links {
             let endpoint = &link.endpoint;
             match (&link.state, self.said.get(n)) {
                 (LinkState::Connected, said) if said != Some(&link.state) => {
-                    out.say(format_args!("{DIM}connected to {endpoint}{DIM:#}"));
+                    out.detail(format_args!("{DIM}connected to {endpoint}{DIM:#}"));
                 }
-                // A publisher's other endpoints are down most of the time: only the loss of one is worth a line.
                 (LinkState::Down { fault }, Some(LinkState::Connected)) => {
-                    out.say(format_args!("{DIM}lost {endpoint}: {fault}{DIM:#}"));
+                    out.detail(format_args!("{DIM}lost {endpoint}: {fault}{DIM:#}"));
                 }
                 (LinkState::Down { fault }, _) => out.detail(format_args!("{DIM}{endpoint}: {fault}{DIM:#}")),
                 (LinkState::Connected | LinkState::Connecting, _) => {}

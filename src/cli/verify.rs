@@ -85,7 +85,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
     let (mut line, mut authentic, mut refused) = (0, 0_usize, 0_usize);
     let mut buffer = Vec::new();
     while next_line(&mut input, &mut buffer, verifier.limits())
-        .map_err(|e| CliError::new(format_args!("{}: {e}", args.file.display())))?
+        .map_err(|e| CliError::new(format_args!("{}: {e}", named(&args.file))))?
     {
         line += 1;
         progress.inc(u64::try_from(buffer.len()).unwrap_or(0));
@@ -105,11 +105,16 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         }
     }
     progress.finish_and_clear();
-    out.say(format_args!("{authentic} authentic, {refused} refused"));
     if authentic + refused == 0 {
-        return Err(CliError::new(format_args!("{}: no message in it", args.file.display())));
+        return Err(CliError::new(format_args!("{}: no message in it", named(&args.file))));
     }
+    out.say(format_args!("{authentic} authentic, {refused} refused"));
     Ok(if refused == 0 { Outcome::Yes } else { Outcome::No })
+}
+
+/// What messages call the input.
+fn named(file: &Path) -> std::path::Display<'_> {
+    if file == Path::new("-") { Path::new("standard input").display() } else { file.display() }
 }
 
 /// The configuration; the legacy flags are its keys of the same meaning.
@@ -148,7 +153,7 @@ fn verifier(args: &Args, config: &Config, out: &mut Output) -> Result<Verifier, 
         out.warn("no policy is configured: who may publish which topic is not checked");
         danger::allow_everything()
     } else {
-        policy::read(&files, &limits)?
+        policy::read(&files, &limits).map_err(config::no_policy)?
     };
     Ok(trust.into_verifier(Arc::new(policy), limits))
 }

@@ -16,6 +16,9 @@ pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
+    /// There is no file to read.
+    #[error("no policy is configured (policy.files), so that nobody may publish anything")]
+    NotConfigured,
     /// What the files say is wrong.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),
@@ -74,6 +77,9 @@ impl Bytes {
 /// # Errors
 /// A [`PolicyFileError`] that names the file; nothing is decided by half of a policy.
 pub fn read(files: &[PathBuf], limits: &Limits) -> Result<Policy, PolicyFileError> {
+    if files.is_empty() {
+        return Err(PolicyFileError::NotConfigured);
+    }
     let files = Bytes::read(files)?;
     let sources: Vec<Source<'_>> = files.iter().map(Bytes::source).collect();
     Ok(Policy::parse_files(&sources, limits)?)

@@ -11,6 +11,7 @@
 
 mod authority;
 mod bus;
+mod commands;
 mod compile_fail;
 mod config_cli;
 mod init_cli;

@@ -77,7 +77,10 @@ struct Place {
 impl Place {
     fn new(global: &Global) -> Self {
         match &global.config {
-            Some(base) => Self { base: base.clone(), flag: format!(" --config {}", base.display()) },
+            Some(base) => Self {
+                base: base.clone(),
+                flag: format!(" --config {}", super::shell_quoted(&base.display().to_string())),
+            },
             None => Self { base: PathBuf::from("."), flag: String::new() },
         }
     }

@@ -3,7 +3,7 @@
 mod files;
 
 use super::output::{GOOD, Output};
-use super::{CliError, Global, Outcome};
+use super::{CliError, Global, Outcome, shell_quoted};
 use crate::config::{Config, Sources};
 use crate::pki::profile::ProfileName;
 use crate::pki::profile::Profiles;
@@ -172,28 +172,9 @@ fn say(directory: &Path, ports: &Ports, out: &mut Output) -> Result<Outcome, Cli
     Ok(Outcome::Yes)
 }
 
-/// As a POSIX shell reads it back.
-fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shell_reads_the_directory_back() {
-        for (text, expected) in
-            [("a/b-1", "a/b-1"), ("my bus", "'my bus'"), ("it's", r"'it'\''s'"), ("", "''")]
-        {
-            assert_eq!(shell_quoted(text), expected);
-        }
-    }
 
     #[test]
     fn ports_are_free_and_the_same_each_time() {

@@ -87,7 +87,8 @@ impl Files {
 fn refused(error: PolicyFileError, out: &mut Output) -> CliError {
     match error {
         PolicyFileError::Policy(errors) => CliError::new(say_all_but_last(&errors, out)),
-        other @ (PolicyFileError::Read { .. }
+        other @ (PolicyFileError::NotConfigured
+        | PolicyFileError::Read { .. }
         | PolicyFileError::TooLarge { .. }
         | PolicyFileError::Watch { .. }) => other.into(),
     }
