@@ -202,6 +202,10 @@ fn what_is_renewed_is_accepted_and_what_is_not_due_is_left() {
     ca(dir, &["renew", "bodhi-app01", "--force", "--keep-key"]).expect_code(0);
     assert_eq!(public(of_key), kept);
 
+    // A new key that waits for its certificate is no fault.
+    ca(dir, &["request", "bodhi", "--host", "app01"]).expect_code(0);
+    ca(dir, &["check"]).expect_code(0);
+
     // One that cannot be renewed keeps no other from it.
     ca(dir, &["revoke", "koji-app01"]).expect_code(0);
     let both = ca(dir, &["renew", "koji-app01", "bodhi-app01", "--force"]).expect_code(2);

@@ -274,8 +274,9 @@ fn pair_fault(path: &Path) -> Option<String> {
     };
     // One that others can read was told of already.
     let text = files::read_private(&key_path).ok()?;
-    match PrivateKey::from_pem(&text) {
-        Ok(key) if key.public_spki() == leaf.spki_der() => None,
+    // A key whose certificate has not come yet may wait beside the one that is in use.
+    match PrivateKey::all_from_pem(&text) {
+        Ok(keys) if keys.iter().any(|key| key.public_spki() == leaf.spki_der()) => None,
         Ok(_) => Some(format!("{} is the key of another certificate", key_path.display())),
         Err(error) => Some(format!("{}: {error}", key_path.display())),
     }
