@@ -10,6 +10,7 @@
 )]
 
 mod authority;
+mod authority_kill;
 mod bus;
 mod commands;
 mod compile_fail;
