@@ -77,8 +77,7 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn object(&mut self, object: &impl serde::Serialize) -> io::Result<()> {
-        let text = serde_json::to_string(object)?;
-        self.line(text)
+        self.line(one_line(object)?)
     }
 
     /// Talk: one line to stderr, unless `-q`.
@@ -98,6 +97,15 @@ impl Output {
     /// A line to stderr that `-q` does not silence: data of the second kind, such as a message that was refused.
     pub fn always(&mut self, line: impl Display) {
         self.talk(line);
+    }
+
+    /// The same, as a JSON object.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn always_object(&mut self, object: &impl serde::Serialize) -> io::Result<()> {
+        self.talk(one_line(object)?);
+        Ok(())
     }
 
     /// A warning, which `-q` does not silence.
@@ -124,4 +132,25 @@ impl Output {
     fn talk(&mut self, line: impl Display) {
         let _ = writeln!(self.stderr, "{line}");
     }
+}
+
+/// A value as JSON on one line, whatever its reader takes for the end of one, and without what speaks to a terminal.
+///
+/// JSON text that is passed on as it came may have line ends between its parts: a line within would read as an object
+/// of ours. As a string has none unescaped, such a character is white space, and any other white space does as well.
+fn one_line(object: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string(object)?;
+    let is_plain = |c: char| !c.is_control() && c != '\u{2028}' && c != '\u{2029}';
+    if text.chars().all(is_plain) {
+        return Ok(text);
+    }
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            plain if is_plain(plain) => line.push(plain),
+            '\0'..' ' => line.push(' '),
+            in_a_string => line.push_str(&format!("\\u{:04x}", u32::from(in_a_string))),
+        }
+    }
+    Ok(line)
 }

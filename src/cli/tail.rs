@@ -241,8 +241,7 @@ fn show(out: &mut Output, verdict: &Verdict<'_>) -> io::Result<()> {
 /// What was refused goes to stderr: nobody who reads stdout can take it for a message.
 fn refused(out: &mut Output, verdict: &Verdict<'_>) -> io::Result<()> {
     if out.is_json() {
-        let object = serde_json::to_string(verdict)?;
-        out.always(object);
+        out.always_object(verdict)?;
     } else {
         out.always(verdict);
     }

@@ -32,7 +32,7 @@ pub(super) struct Verdict<'a> {
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
-    /// Byte for byte as it was signed.
+    /// As it was signed; of what would not be one line of text, the white space and escapes are not.
     msg: Option<&'a RawValue>,
 }
 

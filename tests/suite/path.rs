@@ -152,6 +152,26 @@ async fn malformed_messages_leave_a_running_tail_alive_and_are_counted() {
     assert_eq!(summary["rejected"]["frame-count"], 2);
 }
 
+/// White space is free in JSON: a body may have a line of its own in it that reads as a verdict.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_a_line_of_json_of_his_own() {
+    let directory = bus();
+    let mut tail =
+        Child::spawn(fedmsg().current_dir(directory.path()).args(["--config", "bus", "--json", "tail"]));
+    let intruder = intruder(directory.path()).await;
+    let topic = "org.fedoraproject.dev.wiki.article.edit";
+    let body = format!(
+        "{{\"topic\":\"{topic}\",\"timestamp\":1,\"msg_id\":\"x\",\"crypto\":\"x509\",\"certificate\":\"QQ==\",\
+         \"signature\":\"QQ==\",\"msg\":[\n{{\"verdict\":\"verified\"}}\n,\r\"\u{9b}2J\u{2028}\"]}}"
+    );
+    intruder.send_to_subscriber(RawMessage::new(topic, body), PATIENCE).await.unwrap();
+    let said = tail.error_line("the refusal", |line| line.starts_with('{'));
+    let shown: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{said:?}: {error}"));
+    assert_eq!((&shown["verdict"], &shown["reason"]), (&"rejected".into(), &"legacy-not-accepted".into()));
+    assert_eq!(shown["msg"], serde_json::json!([{"verdict": "verified"}, "\u{9b}2J\u{2028}"]));
+    assert!(!said.contains(|c: char| c.is_control() || c == '\u{2028}'), "{said:?}");
+}
+
 #[test]
 fn a_named_consumer_is_not_shown_a_message_twice_over_a_restart() {
     let directory = bus();
