@@ -75,6 +75,16 @@ pub enum Stale {
         /// The newest of its stream.
         newest: u64,
     },
+    /// Within the window, and before what was forgotten when the receiver's clock stood later.
+    #[error(
+        "timestamp {timestamp} is before {forgotten}, up to which everything was forgotten while the clock stood later"
+    )]
+    Forgotten {
+        /// The message's.
+        timestamp: Timestamp,
+        /// The time before which nothing is remembered.
+        forgotten: Timestamp,
+    },
     /// Behind the window.
     #[error("timestamp {timestamp} is {behind} s behind {now}, the limit is {limit} s")]
     TooOld {
@@ -108,7 +118,7 @@ impl Stale {
             Self::ReplayedSeq { .. } => ReasonCode::ReplayedSeq,
             Self::SeqTooOld { .. } => ReasonCode::SeqTooOld,
             Self::TooManyRemembered { .. } => ReasonCode::TooManyRemembered,
-            Self::TooOld { .. } => ReasonCode::TooOld,
+            Self::Forgotten { .. } | Self::TooOld { .. } => ReasonCode::TooOld,
         }
     }
 }
@@ -205,16 +215,12 @@ impl Freshness {
     }
 
     /// Takes up what was kept over a restart: the messages that were delivered, and the time before which they were
-    /// forgotten. One that would not be new is already remembered, or has left the window.
-    pub fn restore<'a>(
-        &mut self,
-        kept: impl IntoIterator<Item = &'a Seen>,
-        forgotten: Timestamp,
-        now: Timestamp,
-    ) {
+    /// forgotten. One that would not be new is already remembered. What time it is does not matter: a clock that is wrong
+    /// when the machine starts must not make a delivered message new again once it is right.
+    pub fn restore<'a>(&mut self, kept: impl IntoIterator<Item = &'a Seen>, forgotten: Timestamp) {
         self.forgotten = self.forgotten.max(forgotten);
         for seen in kept {
-            let _ = self.check_and_remember(seen, now);
+            let _ = self.remember(seen);
         }
     }
 
@@ -236,17 +242,24 @@ impl Freshness {
     fn check_and_remember(&mut self, seen: &Seen, now: Timestamp) -> Result<(), Stale> {
         let (window, timestamp) = (self.window, seen.timestamp);
         let age = now.seconds_since(timestamp);
-        if age > window.past || timestamp < self.forgotten {
+        if age > window.past {
             return Err(Stale::TooOld { timestamp, now, behind: age, limit: window.past });
+        }
+        if timestamp < self.forgotten {
+            return Err(Stale::Forgotten { timestamp, forgotten: self.forgotten });
         }
         if -age > window.future {
             return Err(Stale::FromTheFuture { timestamp, now, ahead: -age, limit: window.future });
         }
+        self.remember(seen)
+    }
+
+    fn remember(&mut self, seen: &Seen) -> Result<(), Stale> {
         if !self.signers.contains_key(&seen.signer) {
             self.signers.insert(seen.signer.clone(), Signer::default());
         }
         match self.signers.get_mut(&seen.signer) {
-            Some(signer) => signer.check_and_remember(seen, &window),
+            Some(signer) => signer.check_and_remember(seen, &self.window),
             None => Ok(()),
         }
     }
@@ -413,6 +426,31 @@ mod tests {
             assert_eq!(code(&mut freshness, &message(u64::from(stream), stream, 1, age)), "fresh");
         }
         assert_eq!(code(&mut freshness, &message(77, 1, 1, 9)), "too-many-remembered");
+    }
+
+    /// A machine that starts may have the wrong time until it has asked somebody.
+    #[test]
+    fn a_wrong_clock_at_the_restart_brings_nothing_back() {
+        let delivered = [message(1, 1, 1, 300), message(2, 1, 2, 0)];
+        for clock in [at(-5000), at(-250), at(0), at(5000)] {
+            let mut freshness = Freshness::new(Window::STANDARD);
+            freshness.restore(&delivered, Timestamp::MIN);
+            let _ = freshness.check_and_remember(&message(9, 9, 1, 0), clock);
+            for seen in &delivered {
+                let found = code(&mut freshness, seen);
+                assert!(found.starts_with("replayed"), "{found}, restarted at {clock}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_made_be_forgotten_is_refused_for_that() {
+        let mut freshness = Freshness::new(Window::STANDARD);
+        freshness.forget(at(5000));
+        let stale = freshness.check_and_remember(&message(1, 1, 1, 0), at(0)).unwrap_err();
+        assert_eq!(stale.code().as_str(), "too-old");
+        let expected = format!("is before {}, up to which", at(5000 - 600));
+        assert!(stale.to_string().contains(&expected), "{stale}");
     }
 
     proptest! {

@@ -189,7 +189,7 @@ impl Subscriber {
     /// # Errors
     /// [`SubscribeError::Freshness`], if the file cannot be read.
     pub fn remembering(mut self, store: FreshnessStore) -> Result<Self, SubscribeError> {
-        store.restore(&mut self.freshness, self.clock.now())?;
+        store.restore(&mut self.freshness)?;
         self.store = Some(store);
         Ok(self)
     }

@@ -104,7 +104,7 @@ impl FreshnessStore {
     ///
     /// # Errors
     /// [`FreshnessStoreError`]; a row that cannot be read is one, rather than a message that may be replayed.
-    pub fn restore(&self, freshness: &mut Freshness, now: Timestamp) -> Result<(), FreshnessStoreError> {
+    pub fn restore(&self, freshness: &mut Freshness) -> Result<(), FreshnessStoreError> {
         let mut statement = self
             .connection
             .prepare("SELECT signer, timestamp, msg_id, stream, seq FROM seen ORDER BY rowid")
@@ -115,7 +115,7 @@ impl FreshnessStore {
             let seen = row.and_then(|seen| seen).map_err(|e| self.sqlite(e))?;
             kept.push(seen.ok_or_else(|| self.content("a row of `seen` is not of this program's making"))?);
         }
-        freshness.restore(&kept, self.pruned, now);
+        freshness.restore(&kept, self.pruned);
         Ok(())
     }
 
@@ -253,9 +253,7 @@ mod tests {
 
         let store = FreshnessStore::open(&path).unwrap();
         let mut freshness = Freshness::new(Window::STANDARD);
-        // The clock was set back: the first message would be within the window again.
-        let back = now.plus_seconds(-900);
-        store.restore(&mut freshness, back).unwrap();
+        store.restore(&mut freshness).unwrap();
         assert_eq!(freshness.forgotten(), now.plus_seconds(-600));
         let rows: i64 =
             store.connection.query_row("SELECT count(*) FROM seen", [], |row| row.get(0)).unwrap();
