@@ -89,7 +89,9 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
     {
         line += 1;
         progress.inc(u64::try_from(buffer.len()).unwrap_or(0));
-        let body = buffer.trim_ascii();
+        // What was cut is refused for its size, with the spaces that make it so.
+        let is_cut = buffer.len() > verifier.limits().body_bytes && buffer.last() != Some(&b'\n');
+        let body = if is_cut { &buffer } else { buffer.trim_ascii() };
         if body.is_empty() {
             continue;
         }
@@ -164,8 +166,13 @@ fn verify(verifier: &Verifier, body: Bytes, at: At) -> Result<Verified, Box<Reje
     verifier.verify(message, at)
 }
 
+/// A reader that has gone (`| grep -q`) is shown no more; the rest is verified all the same, for the exit code's sake.
 fn show(out: &mut Output, verdict: &Verdict<'_>, progress: &ProgressBar) -> io::Result<()> {
-    progress.suspend(|| if out.is_json() { out.object(verdict) } else { out.line(verdict) })
+    if out.reader_gone() {
+        return Ok(());
+    }
+    let shown = progress.suspend(|| if out.is_json() { out.object(verdict) } else { out.line(verdict) });
+    if out.reader_gone() { Ok(()) } else { shown }
 }
 
 /// The input, and a progress bar where stderr is a terminal and the size is known.

@@ -26,3 +26,4 @@ mod requests;
 mod support;
 mod vectors;
 mod verify;
+mod verify_cli;
