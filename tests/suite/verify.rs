@@ -4,6 +4,7 @@ use bytes::Bytes;
 use fedmsg::development::Development;
 use fedmsg::limits::Limits;
 use fedmsg::message::{Draft, MessageId, RawMessage, Sealed, Stamp, StreamId};
+use fedmsg::pki::chain::Purpose;
 use fedmsg::pki::key::{KeyKind, PrivateKey};
 use fedmsg::policy::Policy;
 use fedmsg::sign::Signer;
@@ -174,6 +175,23 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     assert_eq!(at(&before, "2027-03-24T12:00:00Z"), "certificate-expired");
     development.revoke(&signer).unwrap();
     assert_eq!(at(&verifier(&development), "2026-11-24T12:00:00Z"), "certificate-revoked");
+}
+
+/// The signature does not bind the certificates after the leaf: whoever passes a message on may put others there.
+#[test]
+fn one_leaf_with_ever_other_issuers_takes_little_room() {
+    let trust = WORLD.development.trust().unwrap();
+    let leaf = WORLD.bodhi.certificate().der();
+    let validate = |sent: &[&[u8]]| {
+        trust.validate_cached(leaf, sent, &Purpose::DocumentSigning, now()).expect("a good leaf")
+    };
+    let first = validate(&[]);
+    assert!(Arc::ptr_eq(&first, &validate(&[])), "worked out once");
+    for n in 0..4 {
+        let other = WORLD.development.signer("prod", "other", &format!("host{n}")).unwrap();
+        validate(&[other.certificate().der()]);
+    }
+    assert!(!Arc::ptr_eq(&first, &validate(&[])), "still remembered beside four others");
 }
 
 /// Two signed messages of different sizes, to change and to splice.

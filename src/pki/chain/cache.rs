@@ -10,11 +10,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many verdicts are remembered at the most.
 const CAPACITY: usize = 8_192;
+/// How many verdicts are remembered of one leaf. A signature does not bind the certificates after the leaf, so that
+/// anybody can send a good one with ever other certificates; an honest publisher sends the same ones each time.
+const OF_ONE_LEAF: usize = 4;
 /// How many bytes of the leaf's end are hashed. They are its signature, which no two certificates share.
 const HASHED_BYTES: usize = 32;
 
 /// Accepted certificates of one trust store. Only acceptances are kept: a refusal is worked out again each time, and so
-/// nothing that an attacker sends takes room here.
+/// what an attacker sends takes room here only beside a good leaf, and little.
 pub(super) struct VerdictCache {
     hasher: RandomState,
     generations: RwLock<Generations>,
@@ -103,6 +106,9 @@ impl VerdictCache {
         let intermediates: Vec<&[u8]> = entry.intermediates.iter().map(AsRef::as_ref).collect();
         let before = entries.len();
         entries.retain(|kept| !kept.is_for(&entry.leaf, &intermediates, &entry.purpose));
+        if entries.len() >= OF_ONE_LEAF {
+            entries.remove(0);
+        }
         let replaced = before - entries.len();
         entries.push(entry);
         generations.young_entries = (generations.young_entries + 1).saturating_sub(replaced);
