@@ -59,7 +59,7 @@ pub struct JsonError {
 /// What is wrong with a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonErrorKind {
-    /// An object has this key twice.
+    /// An object has this key twice; a long one is shortened.
     #[error("key {0:?} stands twice in one object")]
     DuplicateKey(String),
     /// `\ud800` without its other half.

@@ -101,9 +101,8 @@ impl<'a> Reader<'a> {
         if !ascending {
             keys.sort_unstable();
             if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(
-                    JsonError { kind: JsonErrorKind::DuplicateKey(twice[0].to_string()), at: begin }.into()
-                );
+                let kind = JsonErrorKind::DuplicateKey(shortened(&twice[0]));
+                return Err(JsonError { kind, at: begin }.into());
             }
         }
         Ok(())
@@ -381,6 +380,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A key for an error, at most 40 characters of it.
+fn shortened(key: &str) -> String {
+    match key.char_indices().nth(40) {
+        None => key.to_owned(),
+        Some((end, _)) => format!("{}…", &key[..end]),
+    }
+}
+
 /// `text` has passed [`Reader::number`].
 fn number_value(text: &str) -> Number {
     if text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
@@ -465,6 +472,14 @@ mod tests {
         assert_eq!(error.to_string(), "expected a value, found 'x' at byte 10");
         assert_eq!(skip("[1").unwrap_err().to_string(), "expected `,` or `]`, found the end at byte 2");
         assert_eq!(skip("\"é\\q\"").unwrap_err().at, 4);
+    }
+
+    /// An error is for a log: what somebody sent must not fill it.
+    #[test]
+    fn a_long_key_is_not_said_whole() {
+        let key = "\u{200b}k".repeat(100_000);
+        let error = skip(&format!("{{\"{key}\":1,\"{key}\":2}}")).unwrap_err();
+        assert!(error.to_string().len() < 500, "{} bytes", error.to_string().len());
     }
 
     #[test]

@@ -179,15 +179,17 @@ pub(super) fn string<'f>(field: &'f Field<'_>) -> Option<&'f str> {
     }
 }
 
-/// A field's value for an error, at most 40 characters of it.
+/// A field's value for an error, at most 40 characters of it, on one line.
 pub(super) fn show(field: &Field<'_>, text: &str) -> String {
     let whole = match field {
         Field::Number(number) => Cow::Borrowed(*number),
         Field::Other(place) => Cow::Borrowed(text.get(place.clone()).unwrap_or_default()),
         Field::String(string) => Cow::Owned(format!("{:?}", string.chars().take(41).collect::<String>())),
     };
-    let mut shown: String = whole.chars().take(40).collect();
-    if shown.len() < whole.len() {
+    let mut rest = whole.chars();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = rest.by_ref().take(40).map(plain).collect();
+    if rest.next().is_some() {
         shown.push('…');
     }
     shown
@@ -213,4 +215,17 @@ fn whole_seconds(number: &str) -> Option<i64> {
     let seconds: f64 = number.parse().ok()?;
     // `{:.0}` of a whole float gives its digits exactly; those that do not fit an i64 are refused by its parser.
     format!("{:.0}", seconds.floor()).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_field_is_one_line_without_control_characters() {
+        let text = "{\"v\":[\n\r\t\"\u{9b}2J\"],\"proof\":\"AQEB\"}";
+        let error =
+            Fields::read(text, &Limits::STANDARD).unwrap().version_2(text, &Limits::STANDARD).unwrap_err();
+        assert!(!error.to_string().contains(char::is_control), "{error:?}");
+    }
 }
