@@ -1,5 +1,5 @@
 //! A policy decision, by the number of rules, over real topics grown by services and hosts; the worst that policies can do to
-//! it; what a policy costs to build and to hold; and what a decision waits while 100,000 rules are replaced.
+//! it; and what a policy costs to build and to hold.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark says what failed by failing")]
 #![allow(clippy::print_stderr, reason = "figures that are no times of a loop")]
