@@ -39,6 +39,6 @@ pub use schema::{
 pub use show::{Entry, reference};
 pub use sources::{CONFIG_VARIABLE, DIRECTORY_NAME, Sources};
 pub use value::{
-    Count, FilePath, HostPart, LegacyRevocation, Name, NonEmpty, Seconds, Size, Transport, TrustDomain,
-    ValueFault,
+    Count, Durability, FilePath, HostPart, LegacyRevocation, Name, NonEmpty, Seconds, Size, Transport,
+    TrustDomain, ValueFault, WhenFull,
 };

@@ -608,6 +608,20 @@ macro_rules! choices {
 }
 
 choices! {
+    /// Where a publisher keeps what it has published.
+    Durability {
+        /// In a file: it outlives the process and a loss of power.
+        Disk = "disk",
+        /// In memory: it is gone when the process ends.
+        Memory = "memory",
+    }
+    /// What a publisher does with a message for which its queue has no room.
+    WhenFull {
+        /// The caller waits.
+        Wait = "wait",
+        /// The message is refused.
+        Refuse = "refuse",
+    }
     /// What moves frames between processes.
     Transport {
         /// The `zeromq` crate.

@@ -1,8 +1,9 @@
-//! What is kept on disk, and read from it: the authority's directory, the services' credentials, trust, freshness.
+//! What is kept on disk, and read from it: the authority's directory, the services' credentials, trust, freshness, the outbox.
 
 pub mod authority;
 pub mod credentials;
 pub mod files;
 pub mod freshness;
+pub mod outbox;
 pub mod policy;
 pub mod trust;
