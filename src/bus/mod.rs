@@ -5,10 +5,12 @@
 //! a forged message getting anywhere.
 //!
 //! [`transport`] is the trait; [`zeromq`] is the engine that talks to others, [`memory`] the one within a process.
-//! [`Publisher`] and [`Subscriber`] put trust and frames together.
+//! [`Publisher`] and [`Subscriber`] put trust and frames together. [`stream`] is what a named consumer knows of its streams:
+//! which message is next, and what is missing.
 
 pub mod memory;
 pub mod publisher;
+pub mod stream;
 pub mod subscriber;
 pub mod subscription;
 pub mod transport;
