@@ -19,6 +19,58 @@ fn five_hundred_killed_commands_lose_nothing() {
     kill(500);
 }
 
+/// Rollovers, begun and dropped: what is killed is undone or finished, and a service is served all the time.
+#[test]
+fn killed_rollovers_leave_an_authority_that_works() {
+    let temp = temp_dir();
+    let directory = temp.path();
+    run(&mut ca(directory, &["init"])).expect_code(0);
+    let begun = Instant::now();
+    run(&mut ca(directory, &["issue", "first"])).expect_code(0);
+    let usual = begun.elapsed();
+    let status = || objects(&run(&mut ca(directory, &["status", "--all"])).expect_code(0).stdout);
+    let (mut killed, mut steps) = (0, 0);
+    for _ in 0..20 {
+        let known = status();
+        let prepared = known.iter().find(|authority| authority["stage"] == "prepared");
+        let level = if random().is_multiple_of(2) { "root" } else { "issuing" };
+        let arguments: Vec<String> = match prepared {
+            // With a root goes the intermediate below it.
+            Some(first) => {
+                let (level, generation) = (first["authority"].as_str().unwrap(), &first["generation"]);
+                format!("rollover retire --level {level} --generation {generation}")
+            }
+            None => format!("rollover prepare --level {level}"),
+        }
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+        let mut child = ca(directory, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The point of time is what is tested here: nothing is waited for.
+        std::thread::sleep(usual.mul_f64(f64::from(random() % 3_000) / 1_000.0));
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        assert!(ended.success() || ended.code().is_none(), "{arguments:?} failed by itself");
+        killed += usize::from(!ended.success());
+        let after = status();
+        steps += usize::from(after != known);
+        let active = |authority: &&Value| authority["stage"] == "active";
+        assert_eq!(after.iter().filter(active).count(), 2);
+        let keys = after.iter().filter(|authority| authority["stage"] != "retired");
+        assert!(
+            keys.into_iter()
+                .all(|authority| authority["has_key"] == true && !authority["crl_number"].is_null())
+        );
+        let checked = objects(&run(&mut ca(directory, &["check"])).stdout);
+        let faulty: Vec<_> = checked.iter().filter(|finding| finding["health"] == "faulty").collect();
+        assert!(faulty.is_empty(), "{faulty:?}");
+        assert!(checked.iter().any(|f| f["subject"] == "service" && f["health"] == "good"), "{checked:?}");
+    }
+    run(&mut ca(directory, &["log", "verify"])).expect_code(0);
+    eprintln!("{killed} of 20 were killed, {steps} steps were made");
+}
+
 fn ca(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = fedmsg();
     command.arg("--config").arg(directory).args(["--json", "ca"]).args(arguments);

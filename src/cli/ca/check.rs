@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
         let hint = finding
             .hint
             .as_ref()
-            .map(|hint| if hint.starts_with("chmod ") { hint.clone() } else { place.command(hint) });
+            .map(|hint| if hint.starts_with("ca ") { place.command(hint) } else { hint.clone() });
         let until = finding.until.map(|until| until.to_string());
         let (subject, health) = (finding.subject.as_str(), finding.health.as_str());
         if out.is_json() {

@@ -1,7 +1,7 @@
 //! `fedmsg ca crl`
 
 use super::{CliError, Outcome, Output, Place};
-use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level, WrittenCrl};
+use crate::store::authority::{AuthorityId, AuthorityStore, AuthorityStoreError, Level, WrittenCrl};
 use crate::time::{Clock, SystemClock, Timestamp};
 use serde_json::json;
 use std::path::Path;
@@ -11,7 +11,7 @@ const MAX_DAYS: i64 = 366;
 
 /// Write every revocation list anew, with new dates.
 ///
-/// To be run well before the next update that a list names: two thirds of its life are a good time. The root's list needs
+/// During a rollover, the lists of the old authority and of the new one. To be run well before the next update that a list names: two thirds of its life are a good time. The root's list needs
 /// the root's key; without it, the list that is there stays, as long as it is good.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,21 +30,25 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
     let now = SystemClock.now();
     let mut store = place.open_and_recover(now, out)?;
     let mut failed = None;
-    for level in store.levels() {
+    let trusted: Vec<AuthorityId> = store.trusted().map(|known| known.id).collect();
+    for id in trusted {
         // The list of a single authority is the one that is renewed from week to week.
-        if args.due && !store.is_crl_due(level, now).map_err(|error| place.explain(error))? {
-            out.detail(format_args!("{} is not due yet", store.crl_path(level).display()));
+        if args.due && !store.is_crl_due(id, now).map_err(|error| place.explain(error))? {
+            let path = store.crl_path(id.level);
+            out.detail(format_args!("{}: that of the {id} authority is not due yet", path.display()));
             continue;
         }
-        let days = match level {
+        let days = match id.level {
             Level::Root if store.issues() == Level::Issuing => args.root_days,
             Level::Root => args.days.or(args.root_days),
             Level::Issuing => args.days,
         };
-        match store.rewrite_crl(level, days, now) {
+        match store.rewrite_crl(id, days, now) {
             Ok(list) => show(&list, true, out)?,
-            Err(AuthorityStoreError::KeyAway { level: Level::Root, path }) => {
-                failed = keep(&store, &path, now, place, out)?;
+            Err(AuthorityStoreError::KeyAway { authority, path }) if authority.level == Level::Root => {
+                // One that cannot be written keeps no other from it; the first is the one to tell.
+                let fault = keep(&store, authority, &path, now, place, out)?;
+                failed = failed.or(fault);
             }
             Err(error) => return Err(place.explain(error)),
         }
@@ -55,14 +59,15 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
 /// Without the root's key: the list that is there stays, and it is an error only if it is stale or cannot be read.
 fn keep(
     store: &AuthorityStore,
+    authority: AuthorityId,
     key: &Path,
     now: Timestamp,
     place: &Place,
     out: &mut Output,
 ) -> Result<Option<CliError>, CliError> {
-    let path = store.crl_path(Level::Root);
-    let away = AuthorityStoreError::KeyAway { level: Level::Root, path: key.to_owned() };
-    let crl = match store.read_crl(Level::Root) {
+    let path = store.crl_path(authority.level);
+    let away = AuthorityStoreError::KeyAway { authority, path: key.to_owned() };
+    let crl = match store.read_crl(authority) {
         Ok(crl) => crl,
         Err(error) => {
             let why = CliError::new(format_args!("{error}, and cannot be written anew: {away}"));
@@ -77,7 +82,7 @@ fn keep(
         return Ok(Some(why.hint(bring_back(key, place))));
     }
     let list = WrittenCrl {
-        level: Level::Root,
+        signer: authority,
         number: crl.number().unwrap_or(u64::MAX),
         entries: crl.len(),
         this_update: crl.this_update(),
@@ -104,7 +109,8 @@ fn bring_back(key: &Path, place: &Place) -> String {
 fn show(list: &WrittenCrl, written: bool, out: &mut Output) -> Result<(), CliError> {
     if out.is_json() {
         out.object(&json!({
-            "authority": list.level.as_str(),
+            "authority": list.signer.level.as_str(),
+            "generation": list.signer.generation,
             "crl": list.path,
             "crl_number": list.number,
             "revoked": list.entries,
@@ -116,8 +122,9 @@ fn show(list: &WrittenCrl, written: bool, out: &mut Output) -> Result<(), CliErr
     }
     let (path, number, entries) = (list.path.display(), list.number, list.entries);
     let word = if written { "written" } else { "kept" };
+    let of = if list.signer.generation == 1 { String::new() } else { format!(" by {}", list.signer) };
     Ok(out.line(format_args!(
-        "{path}  {word}, number {number}, {entries} revoked, next update {}",
+        "{path}  {word}{of}, number {number}, {entries} revoked, next update {}",
         list.next_update
     ))?)
 }

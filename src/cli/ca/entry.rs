@@ -84,7 +84,8 @@ pub(super) fn object(entry: &Entry, now: Timestamp) -> Map<String, Value> {
     put("name", json!(entry.name));
     put("identity", json!(entry.identity.as_ref().map(ToString::to_string)));
     put("serial", json!(entry.serial.to_string()));
-    put("issuer", json!(entry.issuer.as_str()));
+    put("issuer", json!(entry.issuer.level.as_str()));
+    put("issuer_generation", json!(entry.issuer.generation));
     put("issued_at", json!(entry.issued_at.to_string()));
     put("not_before", json!(entry.not_before.to_string()));
     put("not_after", json!(entry.not_after.to_string()));

@@ -40,7 +40,10 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
             None => format!("until {}", entry.not_after),
         };
         let (name, serial) = (name(entry), &entry.serial);
-        out.line(format_args!("{style}{word:8}{style:#}  {name:width$}  {serial}  {end}"))?;
+        let is_good = matches!(state, State::Expiring | State::Valid);
+        let more =
+            if is_good && store.is_retiring(entry.issuer) { ", its issuer is being retired" } else { "" };
+        out.line(format_args!("{style}{word:8}{style:#}  {name:width$}  {serial}  {end}{more}"))?;
     }
     warn_of_stale_lists(&store, place, now, out);
     if !has_services {

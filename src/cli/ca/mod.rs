@@ -11,20 +11,22 @@ mod log;
 mod renew;
 mod request;
 mod revoke;
+mod rollover;
 mod show;
 mod sign;
+mod status;
 
 use super::output::Output;
 use super::{CliError, Global, Outcome};
 use crate::pki::profile::{ProfileRefusal, Profiles};
 use crate::pki::request::RequestError;
-use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level};
+use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level, Stage};
 use crate::store::credentials::CredentialsError;
 use crate::store::files;
 use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
 
-/// Run the certificate authority: make it, issue, revoke, keep the inventory and the log.
+/// Run the certificate authority: make it, issue, revoke, roll it over, keep the inventory and the log.
 ///
 /// The authority is in DIR/pki, where DIR is what --config says, and otherwise the current directory.
 #[derive(Debug, clap::Args)]
@@ -46,6 +48,8 @@ enum Command {
     Show(show::Args),
     Export(export::Args),
     Log(log::Args),
+    Status(status::Args),
+    Rollover(rollover::Args),
     Check(check::Args),
 }
 
@@ -63,6 +67,8 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Show(args) => show::run(&args, &place, out),
         Command::Export(args) => export::run(&args, &place, out),
         Command::Log(args) => log::run(&args, &place, out),
+        Command::Status(args) => status::run(&args, &place, out),
+        Command::Rollover(args) => rollover::run(&args, &place, out),
         Command::Check(args) => check::run(&args, &place, out),
     }
 }
@@ -161,15 +167,36 @@ impl Place {
                  -addext subjectAltName=URI:spiffe://TRUST_DOMAIN/ENV/SERVICE/HOST"
                     .to_owned(),
             ),
-            E::IssuerRevoked { .. } => Some(format!(
-                "move {} away, make a new authority with {}, and issue anew",
-                self.directory().display(),
-                self.command("ca init")
+            E::IssuerRevoked { authority, .. } => Some(format!(
+                "{} makes another, {} has it issue, and then everything is issued anew",
+                self.command(&format!("ca rollover prepare --level {}", authority.level)),
+                self.command("ca rollover activate")
             )),
-            E::KeyAway { level: Level::Root, path } => Some(format!(
+            E::InUse { .. } => Some(format!(
+                "{} gives them new ones (by the issuing authority that stays); --revoke retires it all the same",
+                self.command("ca renew --due")
+            )),
+            E::KeyAway { authority, path } if authority.level == Level::Root => Some(format!(
                 "bring the root's key back to {} for this, and take it away again",
                 path.display()
             )),
+            E::NothingAt { level, expected: Stage::Prepared } => {
+                Some(self.command(&format!("ca rollover prepare --level {level}")))
+            }
+            E::NothingAt { .. } | E::Unknown { .. } | E::WrongStage { .. } => {
+                Some(format!("{} says where each stands", self.command("ca status")))
+            }
+            E::NoList { .. } => Some(self.command("ca crl")),
+            E::Prepared { authority, .. } => Some(format!(
+                "{} has it issue; {} drops it",
+                self.command("ca rollover activate"),
+                self.command(&format!(
+                    "ca rollover retire --level {} --generation {}",
+                    authority.level, authority.generation
+                ))
+            )),
+            E::Single => Some(self.command("ca rollover prepare --level root")),
+            E::WithRoot { .. } => Some("--level root takes both".to_owned()),
             E::Missing { .. } => Some(self.command("ca init")),
             E::Occupied { replaceable: true, .. } => {
                 Some("--replace writes a new certificate and key in their place".to_owned())
@@ -182,7 +209,7 @@ impl Place {
             | E::Index { .. }
             | E::InvalidSince { .. }
             | E::Key { .. }
-            | E::KeyAway { level: Level::Issuing, .. }
+            | E::KeyAway { .. }
             | E::KeyCompromised { .. }
             | E::Lock { .. }
             | E::Pem { .. }
@@ -191,6 +218,7 @@ impl Place {
             | E::Refused(_)
             | E::Request { .. }
             | E::Schema { .. }
+            | E::TooEarly { .. }
             | E::TrustDomain { .. } => None,
         };
         let shown = CliError::from(error);
@@ -200,9 +228,9 @@ impl Place {
 
 /// Says so, if the file of an authority's list is missing or stale or nearly so. Everything is refused under a stale list.
 fn warn_of_stale_lists(store: &AuthorityStore, place: &Place, now: Timestamp, out: &mut Output) {
-    for level in store.levels() {
-        let path = store.crl_path(level);
-        let fault = match store.read_crl(level) {
+    for known in store.trusted() {
+        let path = store.crl_path(known.id.level);
+        let fault = match store.read_crl(known.id) {
             Err(error) => Some(error.to_string()),
             Ok(crl) => {
                 let (shown, until) = (path.display(), crl.next_update());

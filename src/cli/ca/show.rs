@@ -3,6 +3,7 @@
 use super::entry::{object, pem};
 use super::revoke::target;
 use super::{CliError, Outcome, Output, Place};
+use crate::store::authority::AuthorityId;
 use crate::time::{Clock, SystemClock};
 use serde_json::{Value, json};
 
@@ -24,9 +25,7 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
         let history: Vec<Value> = log
             .iter()
             .filter_map(|entry| serde_json::from_str(&entry.record).ok())
-            .filter(|record: &Value| {
-                record["serial"] == serial.as_str() && record["authority"] == entry.issuer.as_str()
-            })
+            .filter(|record: &Value| record["serial"] == serial.as_str() && is_by(record, entry.issuer))
             .collect();
         if out.is_json() {
             let mut object = object(entry, now);
@@ -36,9 +35,12 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
             continue;
         }
         for (name, value) in object(entry, now) {
-            if let Value::String(value) = value {
-                out.line(format_args!("{:18} {value}", name.replace('_', " ")))?;
-            }
+            let value = match value {
+                Value::String(text) => text,
+                Value::Number(number) => number.to_string(),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => continue,
+            };
+            out.line(format_args!("{:18} {value}", name.replace('_', " ")))?;
         }
         for record in history {
             let word = |name: &str| record[name].as_str().unwrap_or("-").to_owned();
@@ -54,4 +56,10 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
         out.line(pem(entry)?.trim_end())?;
     }
     Ok(Outcome::Yes)
+}
+
+/// Whether an entry of the log is about an authority. Those from before there were generations are about the first.
+fn is_by(record: &Value, issuer: AuthorityId) -> bool {
+    let generation = record["generation"].as_u64().unwrap_or(1);
+    record["authority"] == issuer.level.as_str() && generation == u64::from(issuer.generation)
 }

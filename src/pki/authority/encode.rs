@@ -98,6 +98,24 @@ pub(super) fn authority_params(
     Ok(params)
 }
 
+/// Another certificate for the name and the key of an authority that exists.
+pub(super) fn cross(
+    issuer: &Issuer<'_, Signer>,
+    subject: &Certificate,
+    name: DistinguishedName,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<Vec<u8>, AuthorityError> {
+    let below = subject.basic_constraints().and_then(|constraints| constraints.path_length).unwrap_or(0);
+    let below = u8::try_from(below).unwrap_or(u8::MAX);
+    let mut params = authority_params(name, &random_serial()?, not_before, not_after, below)?;
+    if let Some(id) = subject.subject_key_id() {
+        params.key_identifier_method = KeyIdMethod::PreSpecified(id.to_vec());
+    }
+    let key = SubjectPublicKeyInfo::from_der(subject.spki_der())?;
+    Ok(params.signed_by(&key, issuer)?.der().to_vec())
+}
+
 /// A service's certificate: `digitalSignature`, documentSigning, CA:FALSE, one URI, whatever was asked for.
 pub(super) fn service(
     issuer: &Issuer<'_, Signer>,

@@ -62,6 +62,12 @@ pub enum AuthorityError {
         /// What is wrong with its name.
         fault: NameFault,
     },
+    /// The name is none that this code gives, so that nobody could chain to it.
+    #[error("`{issuer}` cannot be vouched for: its name is none that is given here")]
+    NameChanged {
+        /// The certificate's subject.
+        issuer: String,
+    },
     /// The certificate is not an authority's.
     #[error("`{issuer}` is no authority: its basic constraints do not say CA:TRUE")]
     NotAuthority {

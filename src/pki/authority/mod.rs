@@ -166,16 +166,44 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
         check_trust_domain(trust_domain)?;
-        self.check_valid(now)?;
-        if self.certificate.basic_constraints().and_then(|c| c.path_length) == Some(0) {
-            return Err(AuthorityError::PathLength { issuer: self.name() });
-        }
+        self.check_below(now)?;
         let serial = encode::random_serial()?;
         let (not_before, not_after) = self.window(profile.lifetime, now);
         let name = encode::authority_name("issuing", trust_domain, &serial);
         let params = encode::authority_params(name, &serial, not_before, not_after, 0)?;
         let der = params.signed_by(&Signer::new(Arc::clone(&key))?, &self.issuer)?;
         Self::checked(Certificate::parse(der.der())?, self.chain(), key, now)
+    }
+
+    /// Vouches for an intermediate that another root made by [`Authority::new_intermediate`]: a certificate of the same name and
+    /// key, so that whoever trusts this root and not the other accepts what that intermediate issues.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], if this one may have no authority below it, is not valid now, or the intermediate has another name
+    /// than is given here.
+    pub fn cross_certify(
+        &self,
+        trust_domain: &str,
+        other: &Self,
+        now: Timestamp,
+    ) -> Result<Certificate, AuthorityError> {
+        self.check_below(now)?;
+        let serial = Serial::from_bytes(other.certificate.serial())?;
+        let name = encode::authority_name("issuing", trust_domain, &serial);
+        let lifetime = other.certificate.not_after().seconds_since(now);
+        let lifetime = Duration::from_secs(u64::try_from(lifetime).unwrap_or(0));
+        let (not_before, not_after) = self.window(lifetime, now);
+        let der = encode::cross(&self.issuer, &other.certificate, name, not_before, not_after)?;
+        let cross = Certificate::parse(&der)?;
+        if cross.subject_der() != other.certificate.subject_der() {
+            return Err(AuthorityError::NameChanged { issuer: other.name() });
+        }
+        let root = self.chain().pop().unwrap_or_else(|| self.certificate.clone());
+        let store = TrustStore::builder(RevocationPolicy::NotChecked)
+            .anchor("the root", root, IdentityRule::SpiffeUri)?
+            .build()?;
+        store.validate(&other.probe(now)?, &[cross.der()], &Purpose::DocumentSigning, now)?;
+        Ok(cross)
     }
 
     /// Takes an authority that exists: its certificate, those above it (its issuer first, the root last), and its key.
@@ -259,7 +287,7 @@ impl Authority {
 
     /// Its certificate in PEM.
     pub fn to_pem(&self) -> String {
-        key::pem_block(pem::CERTIFICATE, self.certificate.der()).to_string()
+        to_pem(&self.certificate)
     }
 
     /// Its certificate and those above it, the root last.
@@ -297,6 +325,15 @@ impl Authority {
         authority.check_valid(at)?;
         authority.validate(&authority.probe(at)?, at)?;
         Ok(authority)
+    }
+
+    /// Whether another authority may be below this one.
+    fn check_below(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        self.check_valid(now)?;
+        if self.certificate.basic_constraints().and_then(|c| c.path_length) == Some(0) {
+            return Err(AuthorityError::PathLength { issuer: self.name() });
+        }
+        Ok(())
     }
 
     fn check_valid(&self, at: Timestamp) -> Result<(), AuthorityError> {
@@ -374,17 +411,24 @@ impl IssuedCrl {
 
     /// The list in PEM.
     pub fn to_pem(&self) -> String {
-        key::pem_block(pem::CRL, self.crl.der()).to_string()
+        crl_to_pem(&self.crl)
     }
+}
+
+/// One certificate in PEM.
+pub fn to_pem(certificate: &Certificate) -> String {
+    key::pem_block(pem::CERTIFICATE, certificate.der()).to_string()
+}
+
+/// A revocation list in PEM.
+pub fn crl_to_pem(crl: &Crl) -> String {
+    key::pem_block(pem::CRL, crl.der()).to_string()
 }
 
 /// A certificate in PEM, and after it its issuers in `chain`, the root left out.
 pub fn chain_to_pem(certificate: &Certificate, chain: &[Certificate]) -> String {
-    let mut text = key::pem_block(pem::CERTIFICATE, certificate.der()).to_string();
-    for issuer in chain.iter().filter(|issuer| !issuer.is_self_issued()) {
-        text.push_str(&key::pem_block(pem::CERTIFICATE, issuer.der()));
-    }
-    text
+    let issuers = chain.iter().filter(|issuer| !issuer.is_self_issued());
+    std::iter::once(certificate).chain(issuers).map(to_pem).collect()
 }
 
 fn check_trust_domain(trust_domain: &str) -> Result<(), AuthorityError> {

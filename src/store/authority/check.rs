@@ -1,7 +1,7 @@
 //! Health: whether everything in the directory is as it should be, and what will want a hand soon.
 
 use super::error::AuthorityStoreError;
-use super::index::{Entry, Level, State};
+use super::index::{AuthorityId, Entry, Generation, Level, Stage, State};
 use super::{AuthorityStore, OFFLINE};
 use crate::pki::chain::{Purpose, TrustStore};
 use crate::pki::key::PrivateKey;
@@ -101,9 +101,13 @@ impl AuthorityStore {
     /// [`AuthorityStoreError::Index`]; what is wrong with a file is a finding.
     pub fn check(&self, now: Timestamp) -> Result<Vec<Finding>, AuthorityStoreError> {
         let mut findings = self.check_modes();
-        for level in self.levels() {
-            findings.push(self.check_authority(level, now));
-            findings.push(self.check_crl(level, now)?);
+        for known in self.generations() {
+            if known.is_trusted() {
+                findings.push(self.check_authority(known, now)?);
+                findings.push(self.check_crl(known.id, now)?);
+            } else {
+                findings.extend(self.check_retired(known));
+            }
         }
         match self.trust_store() {
             Ok(store) => findings.extend(self.check_services(&store, now)?),
@@ -128,7 +132,7 @@ impl AuthorityStore {
         if offline.exists() {
             directories.push(offline);
         }
-        let mut keys: Vec<PathBuf> = self.levels().into_iter().map(|level| self.key_path(level)).collect();
+        let mut keys: Vec<PathBuf> = self.generations().iter().map(|known| self.key_path(known.id)).collect();
         keys.extend(files_of(&self.services(), "key"));
         keys.retain(|key| key.exists());
         let count = directories.len() + keys.len();
@@ -160,43 +164,76 @@ impl AuthorityStore {
         faults
     }
 
-    fn check_authority(&self, level: Level, now: Timestamp) -> Finding {
-        let path = self.certificate_path(level);
-        let finding = |health, detail: String| {
-            Finding::new(Subject::Authority, path.display().to_string(), health, detail)
-        };
-        let Some(certificate) = self.certificate(level) else {
-            return finding(Health::Faulty, "it is not in the index".to_owned());
-        };
+    fn check_authority(&self, known: &Generation, now: Timestamp) -> Result<Finding, AuthorityStoreError> {
+        let (id, certificate) = (known.id, &known.certificate);
+        let path = self.certificate_path(id.level).display().to_string();
+        // The first is what most directories have; the others are told from it by their keys' names.
+        let name = if id.generation == 1 { path } else { format!("{path} ({id})") };
         let until = certificate.not_after();
-        let in_file = files::read(&path).map_err(|error| error.to_string());
-        let in_file = in_file.and_then(|text| pem::certificate(&text).map_err(|error| error.to_string()));
-        match in_file {
-            Err(fault) => return finding(Health::Faulty, fault),
-            Ok(found) if found != *certificate => {
-                return finding(Health::Faulty, "it is another certificate than the index has".to_owned());
+        let finding = |health, detail: String| {
+            Finding::new(Subject::Authority, name.clone(), health, detail).until(until)
+        };
+        match self.read_certificates(id.level) {
+            Err(error) => return Ok(finding(Health::Faulty, error.to_string())),
+            Ok(found) if !found.contains(certificate) => {
+                let detail = "it is another certificate than the index has".to_owned();
+                return Ok(finding(Health::Faulty, detail));
             }
             Ok(_) => {}
         }
-        if let Err(revoked) = self.check_not_revoked(level) {
-            return finding(Health::Faulty, revoked.to_string()).until(until);
+        if let Err(revoked) = self.check_not_revoked(id) {
+            let hint = format!("ca rollover prepare --level {}", id.level);
+            return Ok(finding(Health::Faulty, revoked.to_string()).hint(hint));
         }
-        let key = match self.signer(level, now) {
+        let key = match self.signer(id, now) {
             Ok(_) => "its key is here and is its own",
-            Err(AuthorityStoreError::KeyAway { level: Level::Root, .. }) if self.issuing.is_some() => {
+            Err(AuthorityStoreError::KeyAway { authority, .. })
+                if authority.level == Level::Root && !self.is_single() =>
+            {
                 "its key is away, as it should be"
             }
-            Err(error) => return finding(Health::Faulty, error.to_string()).until(until),
+            Err(error) => return Ok(finding(Health::Faulty, error.to_string())),
         };
         let is_due = now.is_past_two_thirds(certificate.not_before(), until);
-        let health = if is_due { Health::Due } else { Health::Good };
-        finding(health, key.to_owned()).until(until)
+        // With a root go the intermediates below it.
+        let root = known.parent.and_then(|root| self.generation(root));
+        let level = root.filter(|root| root.stage == Stage::Retiring).map_or(id.level, |root| root.id.level);
+        Ok(match known.stage {
+            Stage::Active if is_due => {
+                finding(Health::Due, key.to_owned()).hint(format!("ca rollover prepare --level {level}"))
+            }
+            Stage::Prepared => finding(
+                Health::Good,
+                format!("{key}; prepared since {}, and issues nothing yet", known.since),
+            ),
+            Stage::Retiring => {
+                let using = self.users(id, now)?.using.len();
+                if using == 0 {
+                    finding(Health::Due, format!("{key}; retiring, and nobody uses it any more"))
+                        .hint(format!("ca rollover retire --level {level}"))
+                } else {
+                    finding(Health::Good, format!("{key}; retiring, in use by {using}"))
+                }
+            }
+            Stage::Active | Stage::Retired => finding(Health::Good, key.to_owned()),
+        })
     }
 
-    fn check_crl(&self, level: Level, now: Timestamp) -> Result<Finding, AuthorityStoreError> {
-        let path = self.crl_path(level).display().to_string();
-        let newest = self.crl_number(level)?;
-        let finding = match self.read_crl(level) {
+    /// A key that nobody needs is one that somebody can steal.
+    fn check_retired(&self, known: &Generation) -> Option<Finding> {
+        let path = self.key_path(known.id);
+        let detail = "the key of an authority that was retired is still here".to_owned();
+        let hint = format!("shred -u {}", path.display());
+        path.exists().then(|| {
+            Finding::new(Subject::Authority, path.display().to_string(), Health::Due, detail).hint(hint)
+        })
+    }
+
+    fn check_crl(&self, id: AuthorityId, now: Timestamp) -> Result<Finding, AuthorityStoreError> {
+        let path = self.crl_path(id.level).display().to_string();
+        let path = if id.generation == 1 { path } else { format!("{path} ({id})") };
+        let newest = self.crl_number(id)?;
+        let finding = match self.read_crl(id) {
             Err(error) => Finding::new(Subject::Crl, path, Health::Faulty, error.to_string()),
             Ok(crl) => {
                 let until = crl.next_update();
@@ -226,7 +263,7 @@ impl AuthorityStore {
         for entry in self.entries()? {
             let Some(identity) = entry.identity.as_ref().map(ToString::to_string) else { continue };
             if entry.revocation.is_none()
-                && newest.get(&identity).is_none_or(|e| e.not_after < entry.not_after)
+                && newest.get(&identity).is_none_or(|e| e.issued_at <= entry.issued_at)
             {
                 newest.insert(identity, entry);
             }
@@ -241,6 +278,10 @@ impl AuthorityStore {
                     // It may be that the service is no more: that is nobody's fault.
                     State::Expired | State::Revoked => None,
                     State::Expiring => finding(Health::Due, format!("certificate {}", entry.serial)),
+                    State::Valid if self.is_retiring(entry.issuer) => {
+                        let detail = format!("certificate {}, whose issuer is being retired", entry.serial);
+                        finding(Health::Due, detail).map(|finding| finding.hint("ca renew --due"))
+                    }
                     State::Valid => match store.validate(&entry.der, &[], &Purpose::DocumentSigning, now) {
                         Ok(_) => finding(Health::Good, format!("certificate {}", entry.serial)),
                         Err(error) => finding(Health::Faulty, error.to_string()),

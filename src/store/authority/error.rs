@@ -1,6 +1,6 @@
 //! What can go wrong in an authority's directory.
 
-use super::index::Level;
+use super::index::{AuthorityId, Level, Stage};
 use crate::identity::SpiffeId;
 use crate::pki::authority::{AuthorityError, RevocationReason};
 use crate::pki::key::PrivateKeyError;
@@ -57,10 +57,10 @@ pub enum AuthorityStoreError {
         now: Timestamp,
     },
     /// The authority's certificate was revoked: what it issued would be refused.
-    #[error("the {level} authority was revoked at {at} ({reason}), and can issue nothing")]
+    #[error("the {authority} authority was revoked at {at} ({reason}), and can issue nothing")]
     IssuerRevoked {
         /// Which authority.
-        level: Level,
+        authority: AuthorityId,
         /// When.
         at: Timestamp,
         /// Why.
@@ -75,10 +75,10 @@ pub enum AuthorityStoreError {
         cause: PrivateKeyError,
     },
     /// The private key of an authority is not here.
-    #[error("the key of the {level} authority is not at {}", path.display())]
+    #[error("the key of the {authority} authority is not at {}", path.display())]
     KeyAway {
         /// Whose key.
-        level: Level,
+        authority: AuthorityId,
         /// Where it would be.
         path: PathBuf,
     },
@@ -138,6 +138,79 @@ pub enum AuthorityStoreError {
         /// What was said.
         expected: SpiffeId,
     },
+    /// An authority still has a part to play.
+    #[error("the {authority} authority cannot be retired: {} with {}", counted(users.len()), first(users))]
+    InUse {
+        /// Which authority.
+        authority: AuthorityId,
+        /// Whose newest certificate is one of its, in order.
+        users: Vec<SpiffeId>,
+    },
+    /// A file of lists has none of this authority.
+    #[error("{}: it has no list of the {authority} authority", path.display())]
+    NoList {
+        /// The file.
+        path: PathBuf,
+        /// Whose list.
+        authority: AuthorityId,
+    },
+    /// There is no authority at the stage that a step begins with.
+    #[error("no {level} authority is {expected}")]
+    NothingAt {
+        /// The level.
+        level: Level,
+        /// What it would have to be.
+        expected: Stage,
+    },
+    /// A rollover has begun already.
+    #[error("the {authority} authority was prepared at {since}, and is not active yet")]
+    Prepared {
+        /// Which authority.
+        authority: AuthorityId,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A single authority has no intermediate.
+    #[error("a single authority has no issuing intermediate")]
+    Single,
+    /// Consumers have not had the time to read their files again.
+    #[error(
+        "the {authority} authority has been {stage} only since {since}: consumers may not have seen that before {from}"
+    )]
+    TooEarly {
+        /// Which authority.
+        authority: AuthorityId,
+        /// Where it stands.
+        stage: Stage,
+        /// Since when.
+        since: Timestamp,
+        /// When the next step can be made.
+        from: Timestamp,
+    },
+    /// There is no such authority.
+    #[error("there is no {authority} authority")]
+    Unknown {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// An authority is at another stage than a step begins with.
+    #[error("the {authority} authority is {found}, expected {expected}")]
+    WrongStage {
+        /// Which authority.
+        authority: AuthorityId,
+        /// Where it stands.
+        found: Stage,
+        /// Where it should.
+        expected: Stage,
+    },
+    /// A prepared intermediate comes with its root.
+    #[error("the {authority} authority was prepared with the {root} authority, and becomes active with it")]
+    WithRoot {
+        /// Which authority.
+        authority: AuthorityId,
+        /// Its root.
+        root: AuthorityId,
+    },
     /// A profile cannot be read.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -188,4 +261,20 @@ pub enum AuthorityStoreError {
         /// The authority's trust domain.
         expected: String,
     },
+}
+
+/// How many users an error names.
+const NAMED: usize = 3;
+
+fn counted(users: usize) -> String {
+    if users == 1 { "1 service is".to_owned() } else { format!("{users} services are") }
+}
+
+/// The first few, and how many more there are.
+fn first(users: &[SpiffeId]) -> String {
+    let mut text: Vec<String> = users.iter().take(NAMED).map(ToString::to_string).collect();
+    if let Some(more) = users.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text.push(format!("{more} more"));
+    }
+    format!("a certificate of its: {}", text.join(", "))
 }

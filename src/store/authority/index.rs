@@ -1,67 +1,30 @@
 //! The index: every certificate that an authority ever issued, in SQLite. A certificate is entered before anybody gets
 //! it, so that there is none that could not be revoked.
 
+mod generations;
+mod schema;
+
+pub(super) use generations::Step;
+pub use generations::{AuthorityId, Generation, Stage};
+
 use super::error::AuthorityStoreError;
 use super::log::{self, Event, LogEntry};
 use crate::identity::SpiffeId;
-use crate::pki::authority::{AuthorityError, RevocationReason, Revoked, chain_to_pem};
+use crate::pki::authority::{RevocationReason, Revoked, chain_to_pem};
 use crate::pki::certificate::{Certificate, CertificateError};
 use crate::pki::serial::Serial;
 use crate::time::Timestamp;
 use rusqlite::types::{FromSql, Type};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What `PRAGMA user_version` says of the tables below.
-const SCHEMA_VERSION: i64 = 2;
+const COLUMNS: &str = "issuer, generation, serial, name, identity, not_before, not_after, issued_at, der, revoked_at, reason, invalid_since";
 
-const SCHEMA: &str = "
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE authority (
-    level       TEXT PRIMARY KEY CHECK (level IN ('root', 'issuing')),
-    certificate BLOB NOT NULL,
-    crl_number  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE certificate (
-    issuer      TEXT NOT NULL REFERENCES authority (level),
-    serial      BLOB NOT NULL,
-    name        TEXT NOT NULL,
-    identity    TEXT,               -- NULL: an authority's
-    not_before  INTEGER NOT NULL,   -- seconds since 1970, as all times here
-    not_after   INTEGER NOT NULL,
-    issued_at   INTEGER NOT NULL,
-    der         BLOB NOT NULL,
-    revoked_at  INTEGER,
-    reason      TEXT,
-    invalid_since INTEGER,
-    PRIMARY KEY (issuer, serial),
-    CHECK ((revoked_at IS NULL) = (reason IS NULL)),
-    CHECK (invalid_since IS NULL OR revoked_at IS NOT NULL)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX certificate_name ON certificate (name);
-CREATE INDEX certificate_serial ON certificate (serial);
-CREATE INDEX certificate_revoked ON certificate (issuer, revoked_at) WHERE revoked_at IS NOT NULL;
--- What was entered above and may not be in its files yet: whoever comes next sees to it.
-CREATE TABLE unfinished (
-    number      INTEGER PRIMARY KEY,
-    issuer      TEXT NOT NULL REFERENCES authority (level),
-    serial      BLOB,               -- of a certificate, to be written to certificate_path
-    certificate_path BLOB,
-    key_path    BLOB,
-    crl_number  INTEGER             -- of a list, to be written to the issuer's file
-) STRICT;
-CREATE TABLE log (number INTEGER PRIMARY KEY, record TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
-CREATE TRIGGER log_is_not_changed BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER log_is_not_cut BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-";
-
-const COLUMNS: &str = "issuer, serial, name, identity, not_before, not_after, issued_at, der, revoked_at, reason, invalid_since";
-
-/// Which of the two authorities.
+/// Which of the two kinds of authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// The issuing intermediate.
@@ -90,7 +53,7 @@ impl fmt::Display for Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Who issued it.
-    pub issuer: Level,
+    pub issuer: AuthorityId,
     /// Its serial number.
     pub serial: Serial,
     /// Its common name: `SERVICE-HOST` for a service.
@@ -123,7 +86,7 @@ pub struct EntryRevocation {
 /// A certificate that is about to be given to somebody.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewEntry<'a> {
-    pub(super) issuer: Level,
+    pub(super) issuer: AuthorityId,
     pub(super) certificate: &'a Certificate,
     /// `None`: an authority's.
     pub(super) identity: Option<&'a SpiffeId>,
@@ -137,8 +100,24 @@ pub(super) struct NewEntry<'a> {
 /// What a command entered and may not have written.
 #[derive(Clone, Debug)]
 pub(super) enum Unfinished {
-    Certificate { issuer: Level, serial: Serial, certificate_path: PathBuf, key_path: PathBuf },
-    List { issuer: Level, number: u64 },
+    Certificate {
+        issuer: AuthorityId,
+        serial: Serial,
+        certificate_path: PathBuf,
+        key_path: PathBuf,
+    },
+    /// The certificates of a level, and the lists that stay.
+    Files {
+        level: Level,
+    },
+    /// The key of an authority that was not entered.
+    Key {
+        path: PathBuf,
+    },
+    List {
+        issuer: AuthorityId,
+        number: u64,
+    },
 }
 
 /// How a certificate stands at a time.
@@ -200,10 +179,7 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn create(path: &Path, trust_domain: &str) -> Result<Self, AuthorityStoreError> {
         let index = Self::connect(path, OpenFlags::default())?;
-        let made = index
-            .connection
-            .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
-        made.map_err(index.failed())?;
+        schema::create(&index.connection).map_err(index.failed())?;
         index
             .connection
             .execute("INSERT INTO setting VALUES ('trust_domain', ?1)", [trust_domain])
@@ -215,10 +191,17 @@ impl Index {
         let index = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version = index.connection.query_row("PRAGMA user_version", [], |row| row.get(0));
         let found: i64 = version.map_err(index.failed())?;
-        if found == SCHEMA_VERSION {
-            return Ok(index);
+        match found {
+            schema::VERSION => Ok(index),
+            schema::MIGRATED => {
+                schema::migrate(&index.connection).map_err(index.failed())?;
+                Ok(index)
+            }
+            found => {
+                let expected = schema::VERSION;
+                Err(AuthorityStoreError::Schema { path: path.to_owned(), found, expected })
+            }
         }
-        Err(AuthorityStoreError::Schema { path: path.to_owned(), found, expected: SCHEMA_VERSION })
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, AuthorityStoreError> {
@@ -239,54 +222,22 @@ impl Index {
             .map_err(self.failed())
     }
 
-    pub(super) fn add_authority(
-        &self,
-        level: Level,
-        certificate: &Certificate,
-        at: Timestamp,
-    ) -> Result<(), AuthorityStoreError> {
-        self.atomically(|connection| {
-            connection.execute(
-                "INSERT INTO authority VALUES (?1, ?2, 0)",
-                params![level.as_str(), &certificate.der()[..]],
-            )?;
-            log::append(connection, Event::Authority { level, certificate }, &self.who, at)
-        })
-    }
-
-    pub(super) fn authority(&self, level: Level) -> Result<Option<Certificate>, AuthorityStoreError> {
-        let found: Option<Vec<u8>> = self
-            .connection
-            .query_row("SELECT certificate FROM authority WHERE level = ?1", [level.as_str()], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(self.failed())?;
-        Ok(found.map(|der| Certificate::parse(&der)).transpose().map_err(AuthorityError::from)?)
-    }
-
     /// Enters certificates, all or none. That an issuer gave a serial number before is an error.
     pub(super) fn add(&self, entries: &[NewEntry<'_>]) -> Result<(), AuthorityStoreError> {
-        let mut serials = Vec::new();
-        for entry in entries {
-            serials.push(Serial::from_bytes(entry.certificate.serial()).map_err(AuthorityError::from)?);
-        }
-        self.atomically(|connection| {
-            for (entry, serial) in entries.iter().zip(&serials) {
-                self.insert(connection, entry, serial)?;
-            }
-            Ok(())
-        })
+        self.atomically(|connection| entries.iter().try_for_each(|entry| self.insert(connection, entry)))
     }
 
-    fn insert(&self, connection: &Connection, entry: &NewEntry<'_>, serial: &Serial) -> rusqlite::Result<()> {
+    fn insert(&self, connection: &Connection, entry: &NewEntry<'_>) -> rusqlite::Result<()> {
         let NewEntry { issuer, certificate, identity, issued_at, request, files } = *entry;
+        let serial = Serial::from_bytes(certificate.serial())
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         let sql = "INSERT INTO certificate
-                   (issuer, serial, name, identity, not_before, not_after, issued_at, der)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   (issuer, generation, serial, name, identity, not_before, not_after, issued_at, der)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let identity = identity.map(SpiffeId::as_str);
         connection.prepare_cached(sql)?.execute(params![
-            issuer.as_str(),
+            issuer.level.as_str(),
+            issuer.generation,
             serial.as_bytes(),
             certificate.subject_cn().unwrap_or_default(),
             identity,
@@ -296,11 +247,11 @@ impl Index {
             &certificate.der()[..],
         ])?;
         if let Some((certificate_path, key_path)) = files {
-            let sql =
-                "INSERT INTO unfinished (issuer, serial, certificate_path, key_path) VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT INTO unfinished (issuer, generation, serial, certificate_path, key_path) VALUES (?1, ?2, ?3, ?4, ?5)";
             let [certificate_path, key_path] = [certificate_path, key_path].map(absolute);
             connection.prepare_cached(sql)?.execute(params![
-                issuer.as_str(),
+                issuer.level.as_str(),
+                issuer.generation,
                 serial.as_bytes(),
                 certificate_path,
                 key_path
@@ -354,10 +305,22 @@ impl Index {
         &self,
         entries: &[Entry],
         new: EntryRevocation,
-    ) -> Result<Vec<(Level, u64)>, AuthorityStoreError> {
-        let mut levels: Vec<Level> = entries.iter().map(|entry| entry.issuer).collect();
-        levels.sort_unstable();
-        levels.dedup();
+    ) -> Result<Vec<(AuthorityId, u64)>, AuthorityStoreError> {
+        self.retire(entries, new, &[], &[])
+    }
+
+    /// As [`Index::revoke`], and brings authorities to another stage by the way. Those in `without` get no list any more.
+    pub(super) fn retire(
+        &self,
+        entries: &[Entry],
+        new: EntryRevocation,
+        steps: &[Step],
+        without: &[AuthorityId],
+    ) -> Result<Vec<(AuthorityId, u64)>, AuthorityStoreError> {
+        let mut issuers: Vec<AuthorityId> = entries.iter().map(|entry| entry.issuer).collect();
+        issuers.sort_unstable();
+        issuers.dedup();
+        issuers.retain(|issuer| !without.contains(issuer));
         self.atomically(|connection| {
             for entry in entries.iter().filter(|entry| changes(entry, &new)) {
                 let old = entry.revocation;
@@ -366,10 +329,11 @@ impl Index {
                     reason: new.reason,
                     invalid_since: new.invalid_since.or_else(|| old?.invalid_since),
                 };
-                let sql = "UPDATE certificate SET revoked_at = ?3, reason = ?4, invalid_since = ?5
-                           WHERE issuer = ?1 AND serial = ?2";
+                let sql = "UPDATE certificate SET revoked_at = ?4, reason = ?5, invalid_since = ?6
+                           WHERE issuer = ?1 AND generation = ?2 AND serial = ?3";
                 connection.prepare_cached(sql)?.execute(params![
-                    entry.issuer.as_str(),
+                    entry.issuer.level.as_str(),
+                    entry.issuer.generation,
                     entry.serial.as_bytes(),
                     revocation.at.as_unix(),
                     revocation.reason.as_str(),
@@ -377,14 +341,15 @@ impl Index {
                 ])?;
                 log::append(connection, Event::Revoke { entry, revocation }, &self.who, new.at)?;
             }
-            levels.iter().map(|level| Ok((*level, self.number(connection, *level, new.at)?))).collect()
+            self.moved(connection, steps, new.at)?;
+            issuers.iter().map(|issuer| Ok((*issuer, self.number(connection, *issuer, new.at)?))).collect()
         })
     }
 
-    pub(super) fn revoked(&self, issuer: Level) -> Result<Vec<Revoked>, AuthorityStoreError> {
+    pub(super) fn revoked(&self, issuer: AuthorityId) -> Result<Vec<Revoked>, AuthorityStoreError> {
         let entries = self.select(
-            "issuer = ?1 AND revoked_at IS NOT NULL ORDER BY revoked_at, serial",
-            [issuer.as_str()],
+            "issuer = ?1 AND generation = ?2 AND revoked_at IS NOT NULL ORDER BY revoked_at, serial",
+            params![issuer.level.as_str(), issuer.generation],
         )?;
         let revoked = entries.into_iter().filter_map(|entry| {
             let EntryRevocation { at, reason, invalid_since } = entry.revocation?;
@@ -393,34 +358,48 @@ impl Index {
         Ok(revoked.collect())
     }
 
-    /// Takes the next CRLNumber. It is kept before the list is signed: a number may be skipped, never used twice.
-    pub(super) fn next_crl_number(&self, level: Level, at: Timestamp) -> Result<u64, AuthorityStoreError> {
-        self.atomically(|connection| self.number(connection, level, at))
+    /// What an authority issued.
+    pub(super) fn issued_by(&self, issuer: AuthorityId) -> Result<Vec<Entry>, AuthorityStoreError> {
+        self.select(
+            "issuer = ?1 AND generation = ?2 ORDER BY issued_at, name, serial",
+            params![issuer.level.as_str(), issuer.generation],
+        )
     }
 
-    fn number(&self, connection: &Connection, level: Level, at: Timestamp) -> rusqlite::Result<u64> {
-        let sql = "UPDATE authority SET crl_number = crl_number + 1 WHERE level = ?1 RETURNING crl_number";
-        let number = connection.query_row(sql, [level.as_str()], |row| row.get(0))?;
-        let sql = "SELECT count(*) FROM certificate WHERE issuer = ?1 AND revoked_at IS NOT NULL";
-        let revoked = connection.query_row(sql, [level.as_str()], |row| row.get(0))?;
-        let sql = "INSERT INTO unfinished (issuer, crl_number) VALUES (?1, ?2)";
-        connection.execute(sql, params![level.as_str(), number])?;
-        log::append(connection, Event::List { issuer: level, number, revoked }, &self.who, at)?;
+    /// Takes the next CRLNumber. It is kept before the list is signed: a number may be skipped, never used twice.
+    pub(super) fn next_crl_number(
+        &self,
+        issuer: AuthorityId,
+        at: Timestamp,
+    ) -> Result<u64, AuthorityStoreError> {
+        self.atomically(|connection| self.number(connection, issuer, at))
+    }
+
+    fn number(&self, connection: &Connection, issuer: AuthorityId, at: Timestamp) -> rusqlite::Result<u64> {
+        let (level, generation) = (issuer.level.as_str(), issuer.generation);
+        let sql = "UPDATE authority SET crl_number = crl_number + 1 WHERE level = ?1 AND generation = ?2
+                   RETURNING crl_number";
+        let number = connection.query_row(sql, params![level, generation], |row| row.get(0))?;
+        let sql = "SELECT count(*) FROM certificate
+                   WHERE issuer = ?1 AND generation = ?2 AND revoked_at IS NOT NULL";
+        let revoked = connection.query_row(sql, params![level, generation], |row| row.get(0))?;
+        let sql = "INSERT INTO unfinished (issuer, generation, crl_number) VALUES (?1, ?2, ?3)";
+        connection.execute(sql, params![level, generation, number])?;
+        log::append(connection, Event::List { issuer, number, revoked }, &self.who, at)?;
         Ok(number)
     }
 
     /// The number that was last taken for a list.
-    pub(super) fn crl_number(&self, level: Level) -> Result<u64, AuthorityStoreError> {
+    pub(super) fn crl_number(&self, issuer: AuthorityId) -> Result<u64, AuthorityStoreError> {
+        let sql = "SELECT crl_number FROM authority WHERE level = ?1 AND generation = ?2";
         self.connection
-            .query_row("SELECT crl_number FROM authority WHERE level = ?1", [level.as_str()], |row| {
-                row.get(0)
-            })
+            .query_row(sql, params![issuer.level.as_str(), issuer.generation], |row| row.get(0))
             .map_err(self.failed())
     }
 
     /// What was entered since the last command that finished, and may not be in its files.
     pub(super) fn unfinished(&self) -> Result<Vec<(i64, Unfinished)>, AuthorityStoreError> {
-        let sql = "SELECT number, issuer, serial, certificate_path, key_path, crl_number
+        let sql = "SELECT number, issuer, generation, serial, certificate_path, key_path, crl_number
                    FROM unfinished ORDER BY number";
         let read = || {
             let mut statement = self.connection.prepare_cached(sql)?;
@@ -439,18 +418,24 @@ impl Index {
     }
 
     /// The certificate and its key are in their files.
-    pub(super) fn files_written(&self, issuer: Level, serial: &Serial) -> Result<(), AuthorityStoreError> {
+    pub(super) fn files_written(
+        &self,
+        issuer: AuthorityId,
+        serial: &Serial,
+    ) -> Result<(), AuthorityStoreError> {
         self.unsynced(|connection| {
-            let sql = "DELETE FROM unfinished WHERE issuer = ?1 AND serial = ?2";
-            connection.prepare_cached(sql)?.execute(params![issuer.as_str(), serial.as_bytes()]).map(drop)
+            let sql = "DELETE FROM unfinished WHERE issuer = ?1 AND generation = ?2 AND serial = ?3";
+            let values = params![issuer.level.as_str(), issuer.generation, serial.as_bytes()];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
         })
     }
 
     /// A list of this number is in its file: what was to be written before it no longer is.
-    pub(super) fn list_written(&self, issuer: Level, number: u64) -> Result<(), AuthorityStoreError> {
+    pub(super) fn list_written(&self, issuer: AuthorityId, number: u64) -> Result<(), AuthorityStoreError> {
         self.unsynced(|connection| {
-            let sql = "DELETE FROM unfinished WHERE issuer = ?1 AND crl_number <= ?2";
-            connection.prepare_cached(sql)?.execute(params![issuer.as_str(), number]).map(drop)
+            let sql = "DELETE FROM unfinished WHERE issuer = ?1 AND generation = ?2 AND crl_number <= ?3";
+            let values = params![issuer.level.as_str(), issuer.generation, number];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
         })
     }
 
@@ -511,36 +496,43 @@ impl Index {
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let time = |column| parsed(row, column, Timestamp::from_unix);
-    let revoked_at: Option<i64> = row.get(8)?;
+    let revoked_at: Option<i64> = row.get(9)?;
     let revocation = match revoked_at {
         None => None,
         Some(_) => Some(EntryRevocation {
-            at: time(8)?,
-            reason: parsed(row, 9, |reason: String| reason.parse())?,
-            invalid_since: parsed(row, 10, |since: Option<i64>| since.map(Timestamp::from_unix).transpose())?,
+            at: time(9)?,
+            reason: parsed(row, 10, |reason: String| reason.parse())?,
+            invalid_since: parsed(row, 11, |since: Option<i64>| since.map(Timestamp::from_unix).transpose())?,
         }),
     };
     Ok(Entry {
-        issuer: parsed(row, 0, |level: String| level_named(&level))?,
-        serial: parsed(row, 1, |serial: Vec<u8>| Serial::from_bytes(&serial))?,
-        name: row.get(2)?,
-        identity: parsed(row, 3, |identity: Option<String>| identity.map(|i| i.parse()).transpose())?,
-        not_before: time(4)?,
-        not_after: time(5)?,
-        issued_at: time(6)?,
-        der: row.get(7)?,
+        issuer: generations::id(row, 0)?,
+        serial: parsed(row, 2, |serial: Vec<u8>| Serial::from_bytes(&serial))?,
+        name: row.get(3)?,
+        identity: parsed(row, 4, |identity: Option<String>| identity.map(|i| i.parse()).transpose())?,
+        not_before: time(5)?,
+        not_after: time(6)?,
+        issued_at: time(7)?,
+        der: row.get(8)?,
         revocation,
     })
 }
 
 fn unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
-    let issuer = parsed(row, 1, |level: String| level_named(&level))?;
-    if let Some(number) = row.get(5)? {
+    let issuer = generations::id(row, 1)?;
+    if let Some(number) = row.get(6)? {
         return Ok(Unfinished::List { issuer, number });
     }
     let path = |column| Ok::<_, rusqlite::Error>(PathBuf::from(OsString::from_vec(row.get(column)?)));
-    let serial = parsed(row, 2, |serial: Vec<u8>| Serial::from_bytes(&serial))?;
-    Ok(Unfinished::Certificate { issuer, serial, certificate_path: path(3)?, key_path: path(4)? })
+    let (serial, key): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(3)?, row.get(5)?);
+    match (serial, key) {
+        (Some(_), _) => {
+            let serial = parsed(row, 3, |serial: Vec<u8>| Serial::from_bytes(&serial))?;
+            Ok(Unfinished::Certificate { issuer, serial, certificate_path: path(4)?, key_path: path(5)? })
+        }
+        (None, Some(_)) => Ok(Unfinished::Key { path: path(5)? }),
+        (None, None) => Ok(Unfinished::Files { level: issuer.level }),
+    }
 }
 
 /// Whether a revocation says something that the entry does not have yet.

@@ -4,7 +4,7 @@ use super::error::AuthorityStoreError;
 use super::index::NewEntry;
 use super::{AuthorityStore, State};
 use crate::identity::{Identity, SpiffeId};
-use crate::pki::authority::{Authority, AuthorityError, Issued};
+use crate::pki::authority::{AuthorityError, Issued};
 use crate::pki::certificate::IdentityRule;
 use crate::pki::key::{KeyKind, PrivateKey};
 use crate::pki::pem;
@@ -93,12 +93,12 @@ impl AuthorityStore {
         key_path: &Path,
         now: Timestamp,
     ) -> Result<(Issued, Serial, bool), AuthorityStoreError> {
-        let (authority, issued, serial) =
-            self.enter(approved, None, Some((certificate_path, key_path)), now)?;
+        let (issued, serial) = self.enter(approved, None, Some((certificate_path, key_path)), now)?;
         let is_cut = issued.certificate().not_after() < now.plus(approved.lifetime());
-        let chain = issued.to_pem(&authority.chain());
+        let issuer = self.active(self.issues());
+        let chain = issued.to_pem(&self.sent_chain(issuer));
         credentials::replace(certificate_path, key_path, &chain, key)?;
-        self.index.files_written(self.issues(), &serial)?;
+        self.index.files_written(issuer, &serial)?;
         Ok((issued, serial, is_cut))
     }
 
@@ -109,24 +109,21 @@ impl AuthorityStore {
         request: Option<[u8; 32]>,
         files: Option<(&Path, &Path)>,
         now: Timestamp,
-    ) -> Result<(Authority, Issued, Serial), AuthorityStoreError> {
-        let level = self.issues();
-        self.check_not_revoked(level)?;
+    ) -> Result<(Issued, Serial), AuthorityStoreError> {
+        let issuer = self.active(self.issues());
+        self.check_not_revoked(issuer)?;
         self.check_not_compromised(approved)?;
-        let authority = self.signer(level, now)?;
-        let issued = authority.issue(approved.identity(), approved.spki(), approved.lifetime(), now)?;
+        let issued = self.signer(issuer, now)?.issue(
+            approved.identity(),
+            approved.spki(),
+            approved.lifetime(),
+            now,
+        )?;
         let certificate = issued.certificate();
         let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
         let identity = Some(approved.identity());
-        self.index.add(&[NewEntry {
-            issuer: level,
-            certificate,
-            identity,
-            issued_at: now,
-            request,
-            files,
-        }])?;
-        Ok((authority, issued, serial))
+        self.index.add(&[NewEntry { issuer, certificate, identity, issued_at: now, request, files }])?;
+        Ok((issued, serial))
     }
 
     /// A key that somebody else has is nobody's any more: no certificate is issued for it again.

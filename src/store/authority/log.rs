@@ -2,7 +2,7 @@
 //! hash over the one before it, so that whoever remembers one hash can tell whether anything up to it was changed.
 
 use super::error::AuthorityStoreError;
-use super::index::{Entry, EntryRevocation, Index, Level};
+use super::index::{AuthorityId, Entry, EntryRevocation, Generation, Index, Stage, Step};
 use crate::pki::certificate::Certificate;
 use crate::time::Timestamp;
 use crate::{merkle, pki::serial::Serial};
@@ -38,6 +38,18 @@ pub struct VerifiedLog {
 /// What is wrong with the log, or with the index beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogFault {
+    /// An authority has another certificate in the index than by the log, or stands at another stage of its life.
+    #[error("the {authority} authority is in the index as the log does not have it")]
+    Authority {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// An authority of the log is not in the index.
+    #[error("the {authority} authority is in the log, and not in the index")]
+    AuthorityMissing {
+        /// Which.
+        authority: String,
+    },
     /// A certificate is in the index with other dates, names or bytes than it was issued with.
     #[error("certificate {serial} is in the index, and in entry {number} of the log it is another")]
     Differs {
@@ -119,42 +131,52 @@ impl VerifiedLog {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event<'a> {
     /// An authority was made or taken in.
-    Authority { level: Level, certificate: &'a Certificate },
+    Authority { new: &'a Generation },
     /// A certificate was issued, on a request (SHA-256 of it) or, without one, for a key that was made here.
     Issue {
-        issuer: Level,
+        issuer: AuthorityId,
         certificate: &'a Certificate,
         identity: Option<&'a str>,
         request: Option<[u8; 32]>,
     },
     /// A list was numbered, to be signed.
-    List { issuer: Level, number: u64, revoked: u64 },
+    List { issuer: AuthorityId, number: u64, revoked: u64 },
     /// A certificate was revoked.
     Revoke { entry: &'a Entry, revocation: EntryRevocation },
+    /// An authority came to another stage of its life.
+    Stage { step: Step },
 }
 
 impl Event<'_> {
     fn fields(&self) -> Value {
         match self {
-            Self::Authority { level, certificate } => json!({
-                "what": "authority", "authority": level.as_str(), "name": certificate.subject(),
+            Self::Authority { new: Generation { id, stage, certificate, .. } } => json!({
+                "what": "authority", "authority": id.level.as_str(), "generation": id.generation,
+                "name": certificate.subject(), "stage": stage.as_str(),
                 "serial": certificate.serial_hex(), "certificate": certificate.sha256_hex(),
             }),
             Self::Issue { issuer, certificate, identity, request } => json!({
-                "what": "issue", "authority": issuer.as_str(), "name": certificate.subject_cn(),
+                "what": "issue", "authority": issuer.level.as_str(), "generation": issuer.generation,
+                "name": certificate.subject_cn(),
                 "identity": identity, "serial": plain(certificate), "certificate": certificate.sha256_hex(),
                 "not_after": certificate.not_after().to_string(),
                 "request": request.map(|digest| hex(&digest)),
             }),
             Self::List { issuer, number, revoked } => json!({
-                "what": "crl", "authority": issuer.as_str(), "crl_number": number, "revoked": revoked,
+                "what": "crl", "authority": issuer.level.as_str(), "generation": issuer.generation,
+                "crl_number": number, "revoked": revoked,
             }),
             Self::Revoke { entry, revocation } => json!({
-                "what": "revoke", "authority": entry.issuer.as_str(), "name": entry.name,
+                "what": "revoke", "authority": entry.issuer.level.as_str(), "generation": entry.issuer.generation,
+                "name": entry.name,
                 "identity": entry.identity.as_ref().map(ToString::to_string),
                 "serial": entry.serial.to_string(), "reason": revocation.reason.as_str(),
                 "revoked_at": revocation.at.to_string(),
                 "invalid_since": revocation.invalid_since.map(|since| since.to_string()),
+            }),
+            Self::Stage { step: Step { id, stage } } => json!({
+                "what": "stage", "authority": id.level.as_str(), "generation": id.generation,
+                "stage": stage.as_str(),
             }),
         }
     }
@@ -196,13 +218,19 @@ pub(super) fn verify(
     index: &Index,
     remembered: Option<[u8; 32]>,
 ) -> Result<Result<VerifiedLog, LogFault>, AuthorityStoreError> {
-    Ok(check(&index.log()?, &index.entries()?, remembered))
+    Ok(check(&index.log()?, &index.entries()?, &index.generations()?, remembered))
 }
 
-fn check(log: &[LogEntry], index: &[Entry], remembered: Option<[u8; 32]>) -> Result<VerifiedLog, LogFault> {
+fn check(
+    log: &[LogEntry],
+    index: &[Entry],
+    authorities: &[Generation],
+    remembered: Option<[u8; 32]>,
+) -> Result<VerifiedLog, LogFault> {
     let mut head = [0; 32];
     let mut issued: HashMap<(String, String), (u64, String)> = HashMap::new();
     let mut revoked: HashMap<(String, String), String> = HashMap::new();
+    let mut stages: HashMap<String, (String, String)> = HashMap::new();
     let mut is_remembered = remembered.is_none();
     for (expected, entry) in (1..).zip(log) {
         let number = entry.number;
@@ -217,8 +245,18 @@ fn check(log: &[LogEntry], index: &[Entry], remembered: Option<[u8; 32]>) -> Res
         let record: Value =
             serde_json::from_str(&entry.record).map_err(|_| LogFault::Malformed { number })?;
         let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-        let key = (text("authority"), text("serial"));
+        // Entries from before there were generations are about the first.
+        let authority = match record["generation"].as_u64() {
+            None | Some(1) => text("authority"),
+            Some(generation) => format!("{}-{generation}", text("authority")),
+        };
+        let key = (authority.clone(), text("serial"));
         match record["what"].as_str() {
+            Some("authority") => {
+                let stage = record["stage"].as_str().unwrap_or(Stage::Active.as_str()).to_owned();
+                drop(stages.insert(authority, (text("certificate"), stage)));
+            }
+            Some("stage") => drop(stages.entry(authority).and_modify(|(_, stage)| *stage = text("stage"))),
             Some("issue") => drop(issued.insert(key, (number, text("certificate")))),
             Some("revoke") => {
                 let said = said(&text("revoked_at"), &text("reason"), &text("invalid_since"));
@@ -231,9 +269,19 @@ fn check(log: &[LogEntry], index: &[Entry], remembered: Option<[u8; 32]>) -> Res
     if let Some(hash) = remembered.filter(|_| !is_remembered) {
         return Err(LogFault::NotInLog { hash: hex(&hash) });
     }
+    for authority in authorities {
+        let found = (authority.certificate.sha256_hex(), authority.stage.to_string());
+        let expected = stages.remove(&authority.id.to_string());
+        if expected.as_ref() != Some(&found) {
+            return Err(LogFault::Authority { authority: authority.id });
+        }
+    }
+    if let Some(authority) = stages.into_keys().min() {
+        return Err(LogFault::AuthorityMissing { authority });
+    }
     let certificates = u64::try_from(issued.len()).unwrap_or(u64::MAX);
     for entry in index {
-        let key = (entry.issuer.as_str().to_owned(), entry.serial.to_string());
+        let key = (entry.issuer.to_string(), entry.serial.to_string());
         let serial = entry.serial.clone();
         let Some((number, fingerprint)) = issued.remove(&key) else {
             return Err(LogFault::NotIssued { serial });
@@ -313,24 +361,27 @@ mod tests {
 
     #[test]
     fn nothing_can_be_changed_removed_or_added() {
-        let entries = log(&[r#"{"what":"authority"}"#, r#"{"what":"crl"}"#, r#"{"what":"crl","n":2}"#]);
-        let good = check(&entries, &[], None).unwrap();
+        let entries = log(&[r#"{"what":"crl","n":0}"#, r#"{"what":"crl"}"#, r#"{"what":"crl","n":2}"#]);
+        let good = check(&entries, &[], &[], None).unwrap();
         assert_eq!((good.entries(), good.head()), (3, entries[2].hash));
 
         let mut changed = entries.clone();
         changed[1].record.push(' ');
-        assert_eq!(check(&changed, &[], None), Err(LogFault::Hash { number: 2 }));
+        assert_eq!(check(&changed, &[], &[], None), Err(LogFault::Hash { number: 2 }));
         let mut removed = entries.clone();
         removed.remove(1);
-        assert_eq!(check(&removed, &[], None), Err(LogFault::Hole { expected: 2, found: 3 }));
+        assert_eq!(check(&removed, &[], &[], None), Err(LogFault::Hole { expected: 2, found: 3 }));
         // A log that was cut off is well in itself: only a hash from outside tells.
-        assert!(check(&entries[..2], &[], Some(entries[1].hash)).is_ok());
-        let cut = check(&entries[..2], &[], Some(entries[2].hash));
+        assert!(check(&entries[..2], &[], &[], Some(entries[1].hash)).is_ok());
+        let cut = check(&entries[..2], &[], &[], Some(entries[2].hash));
         assert_eq!(cut, Err(LogFault::NotInLog { hash: hex(&entries[2].hash) }));
 
         let unknown = log(&[r#"{"what":"issue","authority":"root","serial":"01"}"#]);
         let missing = LogFault::NotInIndex { serial: "01".to_owned(), number: 1 };
-        assert_eq!(check(&unknown, &[], None), Err(missing));
-        assert_eq!(check(&log(&["{}"]), &[], None), Err(LogFault::Malformed { number: 1 }));
+        assert_eq!(check(&unknown, &[], &[], None), Err(missing));
+        let made = log(&[r#"{"what":"authority","authority":"root","generation":2}"#]);
+        let missing = LogFault::AuthorityMissing { authority: "root-2".to_owned() };
+        assert_eq!(check(&made, &[], &[], None), Err(missing));
+        assert_eq!(check(&log(&["{}"]), &[], &[], None), Err(LogFault::Malformed { number: 1 }));
     }
 }

@@ -4,7 +4,7 @@
 //! pki/                     0700
 //!   root.crt  root.crl             for everybody: the trust anchor, and what it revoked
 //!   issuing.crt  issuing.crl       for everybody: what issues from day to day, and what that revoked
-//!   issuing.key            0600
+//!   issuing.key            0600    of the first; the second has issuing-2.key, and so on
 //!   offline/root.key       0600    to be moved away
 //!   services/              0700    SERVICE-HOST.crt and SERVICE-HOST.key (0600)
 //!   authority.sqlite               the index
@@ -13,10 +13,14 @@
 //!
 //! A single authority (a toy) has `root.key` beside `root.crt`, and nothing that is called issuing.
 //!
+//! During a rollover the files for everybody hold the old authority and the new one, and the lists of both: whoever is given
+//! these four files, or reads them again when they change, trusts both. Their names never change.
+//!
 //! The order of writing makes a crash harmless. A certificate is in the index before it is in a file; a revocation is in the
 //! index before the list is written, and the next list has it in any case; a file is old or new, never half. What was entered
 //! and is not in its file yet is noted in the index, and [`AuthorityStore::recover`] sees to it after a crash.
 
+mod bundle;
 mod check;
 mod error;
 mod index;
@@ -26,28 +30,31 @@ mod recover;
 mod renew;
 mod request;
 mod revoke;
+mod rollover;
 
 pub use check::{Finding, Health, Subject};
 pub use error::AuthorityStoreError;
-pub use index::{Entry, EntryRevocation, Level, State};
+pub use index::{AuthorityId, Entry, EntryRevocation, Generation, Level, Stage, State};
 pub use issue::{IssueRequest, IssuedService};
 pub use log::{LOG_DOMAIN, LogEntry, LogFault, VerifiedLog};
 pub use recover::Repair;
 pub use renew::{RenewRequest, Renewals};
 pub use request::{SignRequest, SignedRequest};
 pub use revoke::{Revocation, Target};
+pub use rollover::{
+    AuthorityStatus, PrepareRequest, Prepared, RetireRequest, Retired, SETTLE_SECONDS, Users,
+};
 
 use super::files::{self, FileError, at};
 use crate::pki::authority::{Authority, AuthorityError};
-use crate::pki::certificate::{Certificate, IdentityRule};
-use crate::pki::chain::{RevocationPolicy, TrustStore};
-use crate::pki::crl::Crl;
-use crate::pki::key::PrivateKey;
-use crate::pki::pem;
+use crate::pki::certificate::Certificate;
+use crate::pki::key::{KeyKind, PrivateKey};
 use crate::pki::profile::Profiles;
 use crate::pki::serial::Serial;
 use crate::time::Timestamp;
-use index::{Index, NewEntry};
+use index::Index;
+#[cfg(test)]
+use index::NewEntry;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -67,15 +74,15 @@ pub struct AuthorityStore {
     index: Index,
     trust_domain: String,
     profiles: Profiles,
-    root: Certificate,
-    issuing: Option<Certificate>,
+    /// Roots first, in the order of their making. As of the last time that the lock was taken.
+    generations: Vec<Generation>,
 }
 
 /// A revocation list that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenCrl {
     /// Who signed it.
-    pub level: Level,
+    pub signer: AuthorityId,
     /// Its file.
     pub path: PathBuf,
     /// Its CRLNumber.
@@ -145,14 +152,12 @@ impl AuthorityStore {
             return Err(missing());
         }
         let index = Index::open(&path)?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            trust_domain: index.trust_domain()?,
-            root: index.authority(Level::Root)?.ok_or_else(missing)?,
-            issuing: index.authority(Level::Issuing)?,
-            index,
-            profiles,
-        })
+        let generations = index.generations()?;
+        if !generations.iter().any(|known| known.id.level == Level::Root && known.stage == Stage::Active) {
+            return Err(missing());
+        }
+        let (directory, trust_domain) = (directory.to_owned(), index.trust_domain()?);
+        Ok(Self { directory, trust_domain, generations, index, profiles })
     }
 
     /// Writes the list of one authority with new dates, `days` from now or as the profile says.
@@ -161,24 +166,16 @@ impl AuthorityStore {
     /// [`AuthorityStoreError::KeyAway`] if its key is not here; and whatever signing and writing meet.
     pub fn rewrite_crl(
         &mut self,
-        level: Level,
+        signer: impl Into<Which>,
         days: Option<u32>,
         now: Timestamp,
     ) -> Result<WrittenCrl, AuthorityStoreError> {
         let _lock = self.lock()?;
-        let signer = self.signer(level, now)?;
+        let id = self.id(signer.into());
+        let signer = self.signer(id, now)?;
         let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
-        let number = self.index.next_crl_number(level, now)?;
-        self.write_crl(level, &signer, number, lifetime, now)
-    }
-
-    /// The list of one authority, as its file has it.
-    ///
-    /// # Errors
-    /// [`AuthorityStoreError::Pem`] or [`AuthorityStoreError::File`].
-    pub fn read_crl(&self, level: Level) -> Result<Crl, AuthorityStoreError> {
-        let path = self.crl_path(level);
-        pem::crl(&files::read(&path)?).map_err(|cause| AuthorityStoreError::Pem { path, cause })
+        let number = self.index.next_crl_number(id, now)?;
+        self.write_crl(id, &signer, number, lifetime, now)
     }
 
     /// Everything that was ever issued, in the order of issuing.
@@ -193,8 +190,8 @@ impl AuthorityStore {
     ///
     /// # Errors
     /// [`AuthorityStoreError::Index`].
-    pub fn crl_number(&self, level: Level) -> Result<u64, AuthorityStoreError> {
-        self.index.crl_number(level)
+    pub fn crl_number(&self, signer: impl Into<Which>) -> Result<u64, AuthorityStoreError> {
+        self.index.crl_number(self.id(signer.into()))
     }
 
     /// Whether the list in an authority's file is to be written anew: two thirds of its life have passed, it is not the
@@ -202,9 +199,10 @@ impl AuthorityStore {
     ///
     /// # Errors
     /// [`AuthorityStoreError::Index`].
-    pub fn is_crl_due(&self, level: Level, now: Timestamp) -> Result<bool, AuthorityStoreError> {
-        let newest = self.index.crl_number(level)?;
-        Ok(self.read_crl(level).map_or(true, |crl| {
+    pub fn is_crl_due(&self, signer: impl Into<Which>, now: Timestamp) -> Result<bool, AuthorityStoreError> {
+        let signer = self.id(signer.into());
+        let newest = self.index.crl_number(signer)?;
+        Ok(self.read_crl(signer).map_or(true, |crl| {
             crl.number() < Some(newest) || now.is_past_two_thirds(crl.this_update(), crl.next_update())
         }))
     }
@@ -229,43 +227,35 @@ impl AuthorityStore {
         log::verify(&self.index, remembered)
     }
 
-    /// What a consumer has who was given the public files of this directory: read from the files, not from the index.
-    ///
-    /// # Errors
-    /// [`AuthorityStoreError`], if one cannot be read or cannot be trusted.
-    pub fn trust_store(&self) -> Result<TrustStore, AuthorityStoreError> {
-        let mut builder = TrustStore::builder(RevocationPolicy::Required);
-        for level in self.levels() {
-            let (path, label) = (self.certificate_path(level), format!("{level}.crt"));
-            let certificate = pem::certificate(&files::read(&path)?)
-                .map_err(|cause| AuthorityStoreError::Pem { path, cause })?;
-            builder = match level {
-                Level::Root => builder.anchor(label, certificate, IdentityRule::SpiffeUri),
-                Level::Issuing => builder.intermediate(label, certificate),
-            }
-            .map_err(AuthorityError::from)?;
-            builder =
-                builder.crl(format!("{level}.crl"), self.read_crl(level)?).map_err(AuthorityError::from)?;
-        }
-        Ok(builder.build().map_err(AuthorityError::from)?)
-    }
-
-    /// The authorities that there are, the root first.
+    /// The levels that there are, the root first.
     pub fn levels(&self) -> Vec<Level> {
-        if self.issuing.is_some() { vec![Level::Root, Level::Issuing] } else { vec![Level::Root] }
+        if self.is_single() { vec![Level::Root] } else { vec![Level::Root, Level::Issuing] }
     }
 
     /// Which of them issues to services.
     pub fn issues(&self) -> Level {
-        if self.issuing.is_some() { Level::Issuing } else { Level::Root }
+        if self.is_single() { Level::Root } else { Level::Issuing }
     }
 
-    /// An authority's certificate, if there is such an authority.
-    pub fn certificate(&self, level: Level) -> Option<&Certificate> {
-        match level {
-            Level::Root => Some(&self.root),
-            Level::Issuing => self.issuing.as_ref(),
-        }
+    /// Every authority that there is or was, roots first, in the order of their making.
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    /// The authorities that consumers are to trust, roots first: each has a list that must be kept fresh.
+    pub fn trusted(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().filter(|known| known.is_trusted())
+    }
+
+    /// The authority of a level that issues.
+    pub fn active(&self, level: Level) -> AuthorityId {
+        let active = |known: &&Generation| known.id.level == level && known.stage == Stage::Active;
+        self.generations.iter().find(active).map_or_else(|| AuthorityId::first(level), |known| known.id)
+    }
+
+    /// An authority's certificate, if there is such an authority; of a level, that of the one which issues.
+    pub fn certificate(&self, which: impl Into<Which>) -> Option<&Certificate> {
+        self.generation(self.id(which.into())).map(|known| &known.certificate)
     }
 
     /// The trust domain of every identity that it issues.
@@ -288,76 +278,116 @@ impl AuthorityStore {
         self.directory.join(SERVICES)
     }
 
-    /// An authority's certificate file.
+    /// The certificate file of a level.
     pub fn certificate_path(&self, level: Level) -> PathBuf {
         self.directory.join(format!("{level}.crt"))
     }
 
-    /// An authority's revocation list file.
+    /// The revocation list file of a level.
     pub fn crl_path(&self, level: Level) -> PathBuf {
         self.directory.join(format!("{level}.crl"))
     }
 
     /// An authority's key file, whether or not it is there.
-    pub fn key_path(&self, level: Level) -> PathBuf {
-        key_path(&self.directory, level, self.issuing.is_none())
+    pub fn key_path(&self, which: impl Into<Which>) -> PathBuf {
+        key_path(&self.directory, self.id(which.into()), self.is_single())
     }
 
-    /// Held until it is dropped: one writer at a time, whatever the process.
-    fn lock(&self) -> Result<File, AuthorityStoreError> {
+    fn generation(&self, id: AuthorityId) -> Option<&Generation> {
+        self.generations.iter().find(|known| known.id == id)
+    }
+
+    fn id(&self, which: Which) -> AuthorityId {
+        match which {
+            Which::Active(level) => self.active(level),
+            Which::One(id) => id,
+        }
+    }
+
+    fn is_single(&self) -> bool {
+        !self.generations.iter().any(|known| known.id.level == Level::Issuing)
+    }
+
+    /// Held until it is dropped: one writer at a time, whatever the process. What another has done meanwhile is taken up.
+    fn lock(&mut self) -> Result<File, AuthorityStoreError> {
         let path = self.directory.join(LOCK);
         let file = File::options().write(true).create(true).truncate(false).open(&path);
-        file.and_then(|file| file.lock().map(|()| file))
-            .map_err(|cause| AuthorityStoreError::Lock { path, cause })
+        let file = file
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|cause| AuthorityStoreError::Lock { path, cause })?;
+        self.generations = self.index.generations()?;
+        Ok(file)
     }
 
-    fn signer(&self, level: Level, now: Timestamp) -> Result<Authority, AuthorityStoreError> {
-        let path = self.key_path(level);
-        let (certificate, above) = match (level, &self.issuing) {
-            (Level::Issuing, Some(issuing)) => (issuing.clone(), vec![self.root.clone()]),
-            (Level::Root | Level::Issuing, _) => (self.root.clone(), Vec::new()),
-        };
+    fn signer(&self, which: impl Into<Which>, now: Timestamp) -> Result<Authority, AuthorityStoreError> {
+        let id = self.id(which.into());
+        let known = self.generation(id).ok_or_else(|| AuthorityStoreError::Unknown { authority: id })?;
+        let root = known.parent.and_then(|root| self.generation(root));
+        let above = root.into_iter().map(|root| root.certificate.clone()).collect();
+        let path = self.key_path(id);
         let key = match files::read_private(&path) {
             Ok(key) => key,
-            Err(error) if error.is_missing() => return Err(AuthorityStoreError::KeyAway { level, path }),
+            Err(error) if error.is_missing() => {
+                return Err(AuthorityStoreError::KeyAway { authority: id, path });
+            }
             Err(error) => return Err(error.into()),
         };
         let key = PrivateKey::from_pem(&key).map_err(|cause| AuthorityStoreError::Key { path, cause })?;
-        Ok(Authority::load(certificate, above, Arc::new(key), now)?)
+        Ok(Authority::load(known.certificate.clone(), above, Arc::new(key), now)?)
     }
 
     fn write_crl(
         &self,
-        level: Level,
+        id: AuthorityId,
         signer: &Authority,
         number: u64,
         lifetime: Option<Duration>,
         now: Timestamp,
     ) -> Result<WrittenCrl, AuthorityStoreError> {
-        let usual = match level {
+        let usual = match id.level {
             Level::Root => self.profiles.root.crl_lifetime,
             Level::Issuing => self.profiles.issuing.crl_lifetime,
         };
-        let path = self.crl_path(level);
-        let list = signer.crl(number, &self.index.revoked(level)?, lifetime.unwrap_or(usual), now)?;
-        files::write(&path, list.to_pem().as_bytes())?;
-        self.index.list_written(level, number)?;
+        let list = signer.crl(number, &self.index.revoked(id)?, lifetime.unwrap_or(usual), now)?;
+        let path = self.put_list(id, &list)?;
+        self.index.list_written(id, number)?;
         let crl = list.crl();
         let (this_update, next_update) = (crl.this_update(), crl.next_update());
-        Ok(WrittenCrl { level, path, number, entries: crl.len(), this_update, next_update })
+        Ok(WrittenCrl { signer: id, path, number, entries: crl.len(), this_update, next_update })
     }
 
     /// An authority that was revoked issues nothing that anybody accepts.
-    fn check_not_revoked(&self, level: Level) -> Result<(), AuthorityStoreError> {
-        let Some(certificate) = self.certificate(level) else { return Ok(()) };
+    fn check_not_revoked(&self, id: AuthorityId) -> Result<(), AuthorityStoreError> {
+        let Some(certificate) = self.certificate(id) else { return Ok(()) };
         let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
         let entries = self.index.by_serial(&serial)?;
         match entries.iter().find(|e| e.der == certificate.der()[..]).and_then(|e| e.revocation) {
             None => Ok(()),
             Some(EntryRevocation { at, reason, .. }) => {
-                Err(AuthorityStoreError::IssuerRevoked { level, at, reason })
+                Err(AuthorityStoreError::IssuerRevoked { authority: id, at, reason })
             }
         }
+    }
+}
+
+/// An authority, or whichever of a level issues now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one of the level that issues.
+    Active(Level),
+    /// This one.
+    One(AuthorityId),
+}
+
+impl From<Level> for Which {
+    fn from(level: Level) -> Self {
+        Self::Active(level)
+    }
+}
+
+impl From<AuthorityId> for Which {
+    fn from(id: AuthorityId) -> Self {
+        Self::One(id)
     }
 }
 
@@ -371,47 +401,49 @@ fn build(
 ) -> Result<(), AuthorityStoreError> {
     files::create_private_dir(&directory.join(SERVICES))?;
     let index = Index::create(&directory.join(INDEX), trust_domain)?;
-    let write = |level: Level, authority: &Authority, key: &PrivateKey, crl_lifetime| {
-        let path = key_path(directory, level, single);
-        files::create_private_dir(files::directory_of(&path))?;
-        files::write_private(&path, key.to_pem().as_bytes())?;
-        let certificate = authority.certificate();
-        files::write(&directory.join(format!("{level}.crt")), authority.to_pem().as_bytes())?;
-        index.add_authority(level, certificate, now)?;
-        let number = index.next_crl_number(level, now)?;
-        let list = authority.crl(number, &[], crl_lifetime, now)?;
+    let write = |made: &Authority, key: &PrivateKey, parent: Option<AuthorityId>, crl_lifetime| {
+        let id = AuthorityId::first(if parent.is_some() { Level::Issuing } else { Level::Root });
+        write_key(&key_path(directory, id, single), key)?;
+        let certificate = made.certificate().clone();
+        let (stage, since, level) = (Stage::Active, now, id.level);
+        let generation = Generation { id, parent, stage, since, certificate, cross: None };
+        index.add_generations(&[generation], now)?;
+        let number = index.crl_number(id)?;
+        let list = made.crl(number, &[], crl_lifetime, now)?;
         files::write(&directory.join(format!("{level}.crl")), list.to_pem().as_bytes())?;
-        index.list_written(level, number)?;
+        files::write(&directory.join(format!("{level}.crt")), made.to_pem().as_bytes())?;
+        index.list_written(id, number)?;
+        index.level_written(level)?;
         Ok::<(), AuthorityStoreError>(())
     };
-    let generate = |kind| PrivateKey::generate(kind).map(Arc::new).map_err(AuthorityError::from);
-
     let root_key = generate(profiles.root.key_kind)?;
     let below = u8::from(!single);
     let root = Authority::new_root(trust_domain, &profiles.root, below, root_key.clone(), now)?;
-    write(Level::Root, &root, &root_key, profiles.root.crl_lifetime)?;
+    write(&root, &root_key, None, profiles.root.crl_lifetime)?;
     if !single {
         let key = generate(profiles.issuing.key_kind)?;
         let issuing = root.new_intermediate(trust_domain, &profiles.issuing, key.clone(), now)?;
-        index.add(&[NewEntry {
-            issuer: Level::Root,
-            certificate: issuing.certificate(),
-            identity: None,
-            issued_at: now,
-            request: None,
-            files: None,
-        }])?;
-        write(Level::Issuing, &issuing, &key, profiles.issuing.crl_lifetime)?;
+        write(&issuing, &key, Some(AuthorityId::first(Level::Root)), profiles.issuing.crl_lifetime)?;
     }
     files::write_private(&directory.join(LOCK), b"")?;
     Ok(())
 }
 
-fn key_path(directory: &Path, level: Level, single: bool) -> PathBuf {
-    match (level, single) {
-        (Level::Root, false) => directory.join(OFFLINE).join("root.key"),
-        (Level::Root, true) => directory.join("root.key"),
-        (Level::Issuing, _) => directory.join("issuing.key"),
+fn generate(kind: KeyKind) -> Result<Arc<PrivateKey>, AuthorityStoreError> {
+    Ok(Arc::new(PrivateKey::generate(kind).map_err(AuthorityError::from)?))
+}
+
+/// Writes an authority's key, in a directory that nobody else may enter.
+fn write_key(path: &Path, key: &PrivateKey) -> Result<(), AuthorityStoreError> {
+    files::create_private_dir(files::directory_of(path))?;
+    Ok(files::write_private(path, key.to_pem().as_bytes())?)
+}
+
+fn key_path(directory: &Path, id: AuthorityId, single: bool) -> PathBuf {
+    let name = format!("{id}.key");
+    match (id.level, single) {
+        (Level::Root, false) => directory.join(OFFLINE).join(name),
+        (Level::Root, true) | (Level::Issuing, _) => directory.join(name),
     }
 }
 

@@ -1,7 +1,7 @@
 //! After a command that was killed: what it had entered in the index is brought into the files.
 
 use super::error::AuthorityStoreError;
-use super::index::{Level, Unfinished};
+use super::index::{AuthorityId, Generation, Unfinished};
 use super::{AuthorityStore, OFFLINE, WrittenCrl};
 use crate::pki::authority::{AuthorityError, chain_to_pem};
 use crate::pki::certificate::Certificate;
@@ -30,13 +30,18 @@ pub enum Repair {
     /// A list is not in its file, and its signer's key is not here.
     ListWaits {
         /// Whose list.
-        level: Level,
+        signer: AuthorityId,
         /// Its file.
         path: PathBuf,
         /// Where the key would be.
         key: PathBuf,
     },
-    /// A file that was not whole, and that nobody had seen under its name.
+    /// The files of a level were not those of the authorities that there are: now they are.
+    LevelWritten {
+        /// The certificates' file.
+        path: PathBuf,
+    },
+    /// A file that was not whole, and that nobody had seen under its name; or the key of an authority that was not made.
     FileRemoved {
         /// The file.
         path: PathBuf,
@@ -72,6 +77,9 @@ impl fmt::Display for Repair {
                 path.display(),
                 key.display()
             ),
+            Self::LevelWritten { path } => {
+                write!(f, "{}: written now: a rollover was interrupted", path.display())
+            }
             Self::FileRemoved { path } => {
                 write!(f, "{}: removed: writing it was interrupted", path.display())
             }
@@ -91,20 +99,43 @@ impl AuthorityStore {
         }
         // Whoever is at work holds the lock, and what it has entered is no leftover: it is asked for again.
         let _lock = self.lock()?;
-        let (mut repairs, mut finished, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut repairs, mut finished, mut lists, mut levels) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (number, unfinished) in self.index.unfinished()? {
             match unfinished {
                 Unfinished::Certificate { issuer, serial, certificate_path, key_path } => {
                     repairs.extend(self.finish_certificate(issuer, serial, &certificate_path, &key_path)?);
                     finished.push(number);
                 }
-                Unfinished::List { issuer, number } => lists.push((issuer, number)),
+                Unfinished::Files { level } => levels.push(level),
+                Unfinished::Key { path } => {
+                    repairs.extend(self.remove_key(path)?);
+                    finished.push(number);
+                }
+                Unfinished::List { issuer, number: newest } => {
+                    if self.generation(issuer).is_some_and(Generation::is_trusted) {
+                        lists.push((issuer, newest));
+                    } else {
+                        // Of one that was retired meanwhile, nobody wants a list.
+                        finished.push(number);
+                    }
+                }
             }
         }
-        for level in self.levels() {
-            let newest = lists.iter().filter(|(of, _)| *of == level).map(|(_, number)| *number).max();
+        let trusted: Vec<AuthorityId> = self.trusted().map(|known| known.id).collect();
+        for id in trusted {
+            let newest = lists.iter().filter(|(of, _)| *of == id).map(|(_, number)| *number).max();
             let Some(newest) = newest else { continue };
-            repairs.extend(self.finish_list(level, newest, now)?);
+            repairs.extend(self.finish_list(id, newest, now)?);
+        }
+        levels.sort_unstable();
+        levels.dedup();
+        for level in levels {
+            let is_there = self.read_certificates(level).is_ok_and(|found| found == self.certificates(level));
+            self.write_level(level)?;
+            if !is_there {
+                repairs.push(Repair::LevelWritten { path: self.certificate_path(level) });
+            }
         }
         // Not where --out named another directory: what is called so there may be somebody else's.
         for directory in [self.directory.clone(), self.directory.join(OFFLINE), self.services()] {
@@ -114,9 +145,24 @@ impl AuthorityStore {
         Ok(repairs)
     }
 
+    /// The key of an authority that was never entered. Nobody has a certificate for it.
+    fn remove_key(&self, path: PathBuf) -> Result<Option<Repair>, AuthorityStoreError> {
+        // An entry takes its key's note away with it, in one transaction: this is for an index that was put back.
+        let is_known =
+            |known: &Generation| std::path::absolute(self.key_path(known.id)).is_ok_and(|own| own == path);
+        if self.generations().iter().any(is_known) {
+            return Ok(None);
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(Some(Repair::FileRemoved { path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path, "removing")(error).into()),
+        }
+    }
+
     fn finish_certificate(
         &self,
-        issuer: Level,
+        issuer: AuthorityId,
         serial: Serial,
         certificate_path: &Path,
         key_path: &Path,
@@ -135,30 +181,28 @@ impl AuthorityStore {
         if !has_key || is_there {
             return Ok(None);
         }
-        let chain: Vec<Certificate> = self.certificate(issuer).cloned().into_iter().collect();
-        let text = chain_to_pem(&certificate, &chain);
+        let text = chain_to_pem(&certificate, &self.sent_chain(issuer));
         files::write(certificate_path, text.as_bytes())?;
         Ok(Some(Repair::CertificateWritten { path: certificate_path.to_owned(), serial }))
     }
 
     fn finish_list(
         &self,
-        level: Level,
+        id: AuthorityId,
         newest: u64,
         now: Timestamp,
     ) -> Result<Option<Repair>, AuthorityStoreError> {
-        let path = self.crl_path(level);
-        if self.read_crl(level).is_ok_and(|crl| crl.number() >= Some(newest)) {
-            self.index.list_written(level, newest)?;
+        if self.read_crl(id).is_ok_and(|crl| crl.number() >= Some(newest)) {
+            self.index.list_written(id, newest)?;
             return Ok(None);
         }
-        match self.signer(level, now) {
+        match self.signer(id, now) {
             Ok(signer) => {
-                let number = self.index.next_crl_number(level, now)?;
-                Ok(Some(Repair::ListWritten(self.write_crl(level, &signer, number, None, now)?)))
+                let number = self.index.next_crl_number(id, now)?;
+                Ok(Some(Repair::ListWritten(self.write_crl(id, &signer, number, None, now)?)))
             }
             Err(AuthorityStoreError::KeyAway { path: key, .. }) => {
-                Ok(Some(Repair::ListWaits { level, path, key }))
+                Ok(Some(Repair::ListWaits { signer: id, path: self.crl_path(id.level), key }))
             }
             Err(error) => Err(error),
         }

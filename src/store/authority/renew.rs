@@ -36,7 +36,8 @@ pub struct RenewRequest {
 /// The pairs in a directory, by what a renewal would do with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renewals {
-    /// `SERVICE-HOST` of those of whose life two thirds have passed, and of those that have expired.
+    /// `SERVICE-HOST` of those of whose life two thirds have passed, of those that have expired, and of those whose issuer is
+    /// being retired.
     pub due: Vec<String>,
     /// The first moment at which another one is due.
     pub next: Option<Timestamp>,
@@ -68,7 +69,7 @@ impl AuthorityStore {
             let (at, reason) = (revocation.at, revocation.reason);
             return Err(AuthorityStoreError::Revoked { path: certificate_path, at, reason });
         }
-        if state == State::Valid && !request.force {
+        if state == State::Valid && !request.force && !self.is_retiring(entry.issuer) {
             let from = due_from(&entry);
             return Err(AuthorityStoreError::NotDue { path: certificate_path, from, until: entry.not_after });
         }
@@ -116,6 +117,7 @@ impl AuthorityStore {
             here.push(identity);
             match entry.state(now) {
                 State::Expiring | State::Expired => renewals.due.push(name),
+                State::Valid if self.is_retiring(entry.issuer) => renewals.due.push(name),
                 State::Valid => {
                     let from = due_from(&entry);
                     renewals.next = Some(renewals.next.map_or(from, |next| next.min(from)));
@@ -129,11 +131,16 @@ impl AuthorityStore {
             let Some(identity) = entry.identity.clone().filter(|_| entry.revocation.is_none()) else {
                 continue;
             };
-            if newest.get(&identity).is_none_or(|other| other.not_after <= entry.not_after) {
+            if newest.get(&identity).is_none_or(|other| other.issued_at <= entry.issued_at) {
                 newest.insert(identity, entry);
             }
         }
-        newest.retain(|identity, entry| entry.state(now) == State::Expiring && !here.contains(identity));
+        let is_due = |entry: &Entry| match entry.state(now) {
+            State::Expiring => true,
+            State::Valid => self.is_retiring(entry.issuer),
+            State::Expired | State::Revoked => false,
+        };
+        newest.retain(|identity, entry| is_due(entry) && !here.contains(identity));
         renewals.elsewhere = newest.into_keys().collect();
         Ok(renewals)
     }

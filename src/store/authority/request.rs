@@ -73,9 +73,10 @@ impl AuthorityStore {
         let _lock = self.lock()?;
         // A key of that name beside it is no obstacle: it may well be the request's own.
         let replaced = self.check_free(&certificate_path, Path::new(""), identity, wanted.replace, now)?;
-        let (authority, issued, serial) = self.enter(&approved, Some(request.sha256()), None, now)?;
+        let (issued, serial) = self.enter(&approved, Some(request.sha256()), None, now)?;
         let is_cut = issued.certificate().not_after() < now.plus(approved.lifetime());
-        files::write(&certificate_path, issued.to_pem(&authority.chain()).as_bytes())?;
+        let chain = self.sent_chain(self.active(self.issues()));
+        files::write(&certificate_path, issued.to_pem(&chain).as_bytes())?;
         let not_granted = request.not_granted().to_vec();
         Ok(SignedRequest { issued, serial, certificate_path, is_cut, not_granted, replaced })
     }

@@ -1,16 +1,14 @@
 //! Revocation: marked in the index, said by the lists, and then seen to work.
 
 use super::error::AuthorityStoreError;
-use super::index::{Entry, EntryRevocation, Level};
+use super::index::{Entry, EntryRevocation, Level, Stage};
 use super::{AuthorityStore, WrittenCrl};
 use crate::identity::SpiffeId;
 use crate::pki::authority::{AuthorityError, RevocationReason};
 use crate::pki::certificate::Certificate;
 use crate::pki::chain::{ChainError, Purpose, TrustStore, ValidatedLeaf};
-use crate::pki::key::{KeyKind, PrivateKey};
 use crate::pki::serial::Serial;
 use crate::time::Timestamp;
-use std::time::Duration;
 
 /// What to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,16 +61,27 @@ impl AuthorityStore {
         let entries = self.find(target, now)?;
         // Before anything is marked: a revocation that no list can carry would look done.
         let mut signers = Vec::new();
-        for level in self.levels() {
-            if entries.iter().any(|entry| entry.issuer == level) {
-                signers.push((level, self.signer(level, now)?));
+        for issuer in self.trusted().map(|known| known.id) {
+            if entries.iter().any(|entry| entry.issuer == issuer) {
+                signers.push((issuer, self.signer(issuer, now)?));
             }
+        }
+        // What a retired authority issued is refused already, and there is no list of its to name it.
+        if let Some(entry) = entries.iter().find(|entry| signers.iter().all(|(of, _)| *of != entry.issuer)) {
+            let known = self.generation(entry.issuer);
+            return Err(match known.map(|known| known.stage) {
+                Some(found) => {
+                    let (authority, expected) = (entry.issuer, Stage::Active);
+                    AuthorityStoreError::WrongStage { authority, found, expected }
+                }
+                None => AuthorityStoreError::Unknown { authority: entry.issuer },
+            });
         }
         let numbers = self.index.revoke(&entries, EntryRevocation { at: now, reason, invalid_since })?;
         let mut lists = Vec::new();
-        for (level, number) in numbers {
-            if let Some((_, signer)) = signers.iter().find(|(of, _)| *of == level) {
-                lists.push(self.write_crl(level, signer, number, None, now)?);
+        for (issuer, number) in numbers {
+            if let Some((_, signer)) = signers.iter().find(|(of, _)| *of == issuer) {
+                lists.push(self.write_crl(issuer, signer, number, None, now)?);
             }
         }
         let store = self.trust_store()?;
@@ -80,7 +89,7 @@ impl AuthorityStore {
         for before in entries {
             let found = self.index.by_serial(&before.serial)?;
             let entry = found.into_iter().find(|entry| entry.issuer == before.issuer);
-            let list = lists.iter().find(|list| list.level == before.issuer);
+            let list = lists.iter().find(|list| list.signer == before.issuer);
             let (Some(entry), Some(list)) = (entry, list) else {
                 return Err(AuthorityStoreError::NotIssued { found: before.serial.to_string() });
             };
@@ -142,16 +151,13 @@ impl AuthorityStore {
         if entry.identity.is_some() {
             return Ok(store.validate(&entry.der, &[], &Purpose::DocumentSigning, now));
         }
-        let identity =
-            SpiffeId::new(&self.trust_domain, "dev", "probe", "probe").map_err(AuthorityError::from)?;
-        let key = PrivateKey::generate(KeyKind::P256).map_err(AuthorityError::from)?;
-        let probe = self.signer(Level::Issuing, now)?.issue(
-            &identity,
-            key.public_spki(),
-            Duration::from_secs(60),
-            now,
-        )?;
-        Ok(store.validate(probe.certificate().der(), &[], &Purpose::DocumentSigning, now))
+        let revoked = self.trusted().find(|known| {
+            let cross = known.cross.as_ref().map(|(_, certificate)| certificate);
+            std::iter::once(&known.certificate).chain(cross).any(|own| own.der()[..] == entry.der)
+        });
+        let authority = revoked.map_or_else(|| self.active(Level::Issuing), |known| known.id);
+        let probe = self.probe(&self.signer(authority, now)?, now)?;
+        Ok(store.validate(&probe, &[], &Purpose::DocumentSigning, now))
     }
 }
 

@@ -147,7 +147,13 @@ fn an_authority_that_was_revoked_issues_nothing() {
     let away = temp.path().join("root.key");
     fs::rename(&key, &away).unwrap();
     let without = store.revoke(&issuing, RevocationReason::CaCompromise, None, now());
-    assert!(matches!(without, Err(AuthorityStoreError::KeyAway { level: Level::Root, .. })));
+    assert!(matches!(
+        without,
+        Err(AuthorityStoreError::KeyAway {
+            authority: AuthorityId { level: Level::Root, generation: 1 },
+            ..
+        })
+    ));
     assert_eq!(store.entries().unwrap()[0].revocation, None, "nothing was marked");
     fs::rename(&away, &key).unwrap();
     let revoked = store.revoke(&issuing, RevocationReason::CaCompromise, None, now()).unwrap();
@@ -232,7 +238,7 @@ fn what_a_killed_command_left_is_finished() {
         let issued =
             authority.issue(&identity, key.public_spki(), Duration::from_secs(9_999), now()).unwrap();
         let entry = NewEntry {
-            issuer: Level::Issuing,
+            issuer: AuthorityId::first(Level::Issuing),
             certificate: issued.certificate(),
             identity: Some(&identity),
             issued_at: now(),
@@ -266,8 +272,9 @@ fn what_a_killed_command_left_is_finished() {
     // Without the signer's key it is said each time.
     let key = store.key_path(Level::Root);
     fs::remove_file(&key).unwrap();
-    store.index.next_crl_number(Level::Root, now()).unwrap();
-    let waits = [Repair::ListWaits { level: Level::Root, path: store.crl_path(Level::Root), key }];
+    let root = AuthorityId::first(Level::Root);
+    store.index.next_crl_number(root, now()).unwrap();
+    let waits = [Repair::ListWaits { signer: root, path: store.crl_path(Level::Root), key }];
     assert_eq!(
         (store.recover(now()).unwrap(), store.recover(now()).unwrap()),
         (waits.to_vec(), waits.to_vec())
@@ -290,7 +297,7 @@ fn the_log_tells_what_was_changed_behind_its_back() {
         .iter()
         .map(|entry| serde_json::from_str::<serde_json::Value>(&entry.record).unwrap()["what"].to_string())
         .collect();
-    assert_eq!(what.join(" ").replace('"', ""), "authority crl issue authority crl issue revoke crl");
+    assert_eq!(what.join(" ").replace('"', ""), "authority crl authority issue crl issue revoke crl");
 
     let database = rusqlite::Connection::open(directory.join(INDEX)).unwrap();
     assert!(database.execute("UPDATE log SET record = '{}' WHERE number = 3", []).is_err());
@@ -303,6 +310,10 @@ fn the_log_tells_what_was_changed_behind_its_back() {
         ("UPDATE certificate SET der = x'00' WHERE identity IS NOT NULL", "it is another"),
         ("DELETE FROM certificate WHERE identity IS NOT NULL", "is not in the index"),
         ("DROP TRIGGER log_is_not_cut; DELETE FROM log WHERE number = 8", "no entry has the hash"),
+        (
+            "UPDATE authority SET stage = 'retired' WHERE level = 'issuing'",
+            "issuing authority is in the index as the log does not have it",
+        ),
         (
             "DROP TRIGGER log_is_not_changed; UPDATE log SET record = replace(record, 'a-b', 'a-c')",
             "does not fit",
