@@ -39,9 +39,11 @@ async fn bus() -> (Publisher, Subscriber) {
     let endpoint = socket.endpoint().clone();
     let signer = development.signer("prod", "bodhi", "app01").unwrap();
     let prefix = "org.example.prod.bodhi".to_owned();
-    let publisher = Publisher::new(socket, signer, Some(Arc::clone(&policy)), prefix, LIMITS)
-        .unwrap()
-        .waiting(Duration::from_secs(5));
+    let publisher = Publisher::builder(signer, prefix, LIMITS)
+        .policy(Arc::clone(&policy))
+        .subscriber_wait(Duration::from_secs(5))
+        .start(socket)
+        .unwrap();
     let subscription = Subscription::new([TopicPattern::parse_plain("org.example.#", &LIMITS).unwrap()]);
     let socket = transport.connect(&[endpoint], subscription.prefixes()).await.unwrap();
     let trust = Arc::new(development.trust().unwrap());

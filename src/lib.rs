@@ -31,8 +31,8 @@
 //!
 //! # One message's life
 //!
-//! A [`Draft`](message::Draft) is stamped and sealed, a [`Signer`](sign::Signer) makes it [`Signed`](sign::Signed), and it goes
-//! over the bus as two frames. What arrives is a [`RawMessage`](message::RawMessage); parsed, it is
+//! A [`Draft`](message::Draft) is stamped and sealed, a [`Signer`](sign::Signer) makes it [`Signed`](sign::Signed), an
+//! [`Outbox`](store::outbox::Outbox) keeps it, and it goes over the bus as two frames. What arrives is a [`RawMessage`](message::RawMessage); parsed, it is
 //! [`Unverified`](message::Unverified) and has nothing but `claimed_*` accessors. [`Verifier::receive`] gives a
 //! [`Verified`] or a [`Rejected`] with a [`Reason`](verify::Reason); [`Freshness`](freshness::Freshness) lets each
 //! through once; and a [`Delivery`] is what a program acts on. Each is a type, none can be skipped, and none can be
@@ -85,3 +85,8 @@ pub mod cli;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// And what the delivery document shows.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/delivery.md")]
+mod delivery {}

@@ -38,8 +38,10 @@ pub(crate) async fn bus(service: &str, pattern: &str) -> Result<(Publisher, Subs
     let endpoint = socket.endpoint().clone();
     let signer = development.signer("prod", service, "app01")?;
     let prefix = format!("org.example.prod.{service}");
-    let publisher = Publisher::new(socket, signer, Some(Arc::clone(&policy)), prefix, LIMITS)?
-        .waiting(Duration::from_secs(5));
+    let publisher = Publisher::builder(signer, prefix, LIMITS)
+        .policy(Arc::clone(&policy))
+        .subscriber_wait(Duration::from_secs(5))
+        .start(socket)?;
 
     let subscription = Subscription::new([TopicPattern::parse_plain(pattern, &LIMITS)?]);
     let socket = transport.connect(&[endpoint], subscription.prefixes()).await?;

@@ -17,7 +17,7 @@ pub mod transport;
 pub mod zeromq;
 
 pub use memory::MemoryBus;
-pub use publisher::{PublishError, Published, Publisher};
+pub use publisher::{PublishError, Published, Publisher, PublisherBuilder, PublisherCounts, Queued};
 pub use subscriber::{Counts, Delivery, Event, Origin, SubscribeError, Subscriber};
 pub use subscription::{Selection, Subscription};
 pub use transport::{Bounds, PublishSocket, SubscribeSocket, Transport};

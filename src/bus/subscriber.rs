@@ -81,6 +81,8 @@ pub enum Event {
 pub struct Counts {
     /// Delivered.
     pub delivered: u64,
+    /// Publishers' heartbeats, verified like any message and delivered to those who name their topic.
+    pub heartbeats: u64,
     /// Of another topic than was asked for: ZeroMQ's prefixes are wider than whole fields.
     pub unwanted: u64,
     /// Refused, by reason.
@@ -220,10 +222,17 @@ impl Subscriber {
     pub async fn event(&mut self) -> Result<Event, SubscribeError> {
         loop {
             let received = self.socket.recv().await?;
-            if self.is_wanted(&received.message) {
-                return self.receive(received.endpoint, received.message);
+            if !self.is_wanted(&received.message) {
+                self.counts.unwanted += 1;
+                continue;
             }
-            self.counts.unwanted += 1;
+            match self.receive(received.endpoint, received.message)? {
+                Event::Delivery(delivery) if self.subscription.hides(delivery.message().topic()) => {
+                    self.counts.delivered -= 1;
+                    self.counts.heartbeats += 1;
+                }
+                event @ (Event::Delivery(_) | Event::Rejected(..)) => return Ok(event),
+            }
         }
     }
 

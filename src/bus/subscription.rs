@@ -3,8 +3,9 @@
 //! A ZeroMQ subscription is a prefix of bytes (RFC 29, section 4): `…prod.bodhi` also brings `…prod.bodhi2`. So a
 //! socket is given the patterns' prefixes, and what comes is matched again by whole fields.
 
+use super::publisher::HEARTBEAT;
 use crate::limits::Limits;
-use crate::topic::{Topic, TopicError, TopicPattern};
+use crate::topic::{PatternField, Topic, TopicError, TopicPattern};
 
 /// A set of patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,17 @@ impl Subscription {
         self.patterns.iter().any(|pattern| pattern.matches_plain(topic))
     }
 
-    /// The same of a first frame as it was received.
+    /// Whether `topic` is a publisher's heartbeat that nobody asked for by its name: a pattern such as `#` is not meant to
+    /// show them.
+    pub fn hides(&self, topic: &Topic) -> bool {
+        let names_it = |pattern: &TopicPattern| {
+            let end = pattern.fields().last();
+            !pattern.is_open() && matches!(end, Some(PatternField::Literal(end)) if &**end == "heartbeat")
+        };
+        is_heartbeat(topic) && !self.patterns.iter().any(|p| names_it(p) && p.matches_plain(topic))
+    }
+
+    /// What [`Subscription::selects`] says of a first frame as it was received.
     pub fn select(&self, frame: &[u8], limits: &Limits) -> Selection {
         match Topic::parse(frame, limits) {
             Ok(topic) if self.selects(&topic) => Selection::Wanted(topic),
@@ -58,6 +69,11 @@ impl Subscription {
             Err(error) => Selection::Malformed(error),
         }
     }
+}
+
+/// Whether a topic is that of a publisher's heartbeats: `PREFIX.ENV.SERVICE.bus.heartbeat`.
+pub(super) fn is_heartbeat(topic: &Topic) -> bool {
+    topic.as_str().strip_suffix(HEARTBEAT).is_some_and(|before| before.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -81,6 +97,22 @@ mod tests {
             (&["a", "#"], &[""]),
         ] {
             assert_eq!(subscription(patterns).prefixes(), prefixes, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn heartbeats_are_for_those_who_name_them() {
+        let heartbeat = Topic::parse("org.prod.bodhi.bus.heartbeat", LIMITS).unwrap();
+        for (patterns, hidden) in [
+            (&["#"][..], true),
+            (&["org.prod.bodhi.bus.*"], true),
+            (&["org.prod.wiki.bus.heartbeat"], true),
+            (&["#", "*.*.*.bus.heartbeat"], false),
+        ] {
+            assert_eq!(subscription(patterns).hides(&heartbeat), hidden, "{patterns:?}");
+        }
+        for other in ["org.prod.bodhi.heartbeat", "bus.heartbeat", "org.prod.bodhi.bus.heartbeat.miss"] {
+            assert!(!subscription(&["#"]).hides(&Topic::parse(other, LIMITS).unwrap()), "{other}");
         }
     }
 

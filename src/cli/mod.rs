@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod generate;
 mod init;
+mod outbox;
 pub mod output;
 mod policy;
 mod publish;
@@ -70,6 +71,7 @@ enum Command {
     Ca(ca::Args),
     Cert(cert::Args),
     Publish(publish::Args),
+    Outbox(outbox::Args),
     Tail(tail::Args),
     Verify(verify::Args),
     Policy(policy::Args),
@@ -186,6 +188,7 @@ pub fn main() -> ExitCode {
         Command::Ca(args) => ca::run(args, &cli.global, &mut out),
         Command::Cert(args) => cert::run(args, &cli.global, &mut out),
         Command::Publish(args) => publish::run(args, &cli.global, &mut out),
+        Command::Outbox(args) => outbox::run(args, &cli.global, &mut out),
         Command::Tail(args) => tail::run(args, &cli.global, &mut out),
         Command::Verify(args) => verify::run(args, &cli.global, &mut out),
         Command::Policy(args) => policy::run(args, &cli.global, &mut out),

@@ -24,6 +24,8 @@ use tokio::time::timeout;
 /// Verified messages go to stdout. Messages that are refused go to stderr with their reason, and are counted; with -v,
 /// publishers that come and go are named there too.
 ///
+/// Publishers' heartbeats are shown where a --topic names them: '*.*.*.*.bus.heartbeat'.
+///
 /// Ends on Ctrl-C, after --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and did
 /// not come).
 #[derive(Debug, clap::Args)]
@@ -150,7 +152,11 @@ fn look(raw: RawMessage, subscription: &Subscription, limits: &Limits) -> Look {
     if raw.parts.first().is_some_and(unwanted) {
         return Look::Unwanted;
     }
-    Unverified::parse(raw, limits).map_or_else(Look::Malformed, |message| Look::Message(Box::new(message)))
+    match Unverified::parse(raw, limits) {
+        Ok(message) if subscription.hides(message.claimed_topic()) => Look::Unwanted,
+        Ok(message) => Look::Message(Box::new(message)),
+        Err(malformed) => Look::Malformed(malformed),
+    }
 }
 
 #[derive(PartialEq)]

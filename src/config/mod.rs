@@ -33,8 +33,8 @@ pub use error::{ConfigError, ConfigErrors};
 pub use load::{MAX_FILE_BYTES, suggest};
 pub use provenance::{Origin, Setting};
 pub use schema::{
-    BusConfig, Config, CredentialsConfig, EndpointsConfig, FreshnessConfig, KEYS, Key, LegacyConfig,
-    LimitsConfig, PolicyConfig, PublisherConfig, TrustConfig,
+    BusConfig, Config, CredentialsConfig, EndpointsConfig, FreshnessConfig, HeartbeatConfig, KEYS, Key,
+    LegacyConfig, LimitsConfig, OutboxConfig, PolicyConfig, PublisherConfig, TrustConfig,
 };
 pub use show::{Entry, reference};
 pub use sources::{CONFIG_VARIABLE, DIRECTORY_NAME, Sources};

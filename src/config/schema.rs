@@ -5,8 +5,8 @@
 
 use super::provenance::{Origin, Setting};
 use super::value::{
-    Count, Fault, FilePath, HostPart, LegacyRevocation, Name, NonEmpty, Raw, Seconds, Size, Transport,
-    TrustDomain, Value,
+    Count, Durability, Fault, FilePath, HostPart, LegacyRevocation, Name, NonEmpty, Raw, Seconds, Size,
+    Transport, TrustDomain, Value, WhenFull,
 };
 use crate::endpoint::Endpoint;
 use crate::limits::Limits;
@@ -215,6 +215,31 @@ sections! {
         /// Whether each message carries its issuing authorities' certificates too, for consumers that do not have them. It
         /// makes every message larger by half a kilobyte or more.
         send_intermediates: bool = "false";
+        /// Where a publisher keeps what it has published: a message is published when it is kept there. In memory
+        /// it is lost with the process; on disk `outbox.directory` is needed.
+        durability: Durability = "memory";
+        /// Bytes of messages that may be under way within a publisher, from its callers to the bus.
+        queue_bytes: Size<65_536, 1_073_741_824> = "16MiB";
+        /// What happens at that bound: the caller waits, or its message is refused.
+        when_full: WhenFull = "wait";
+        /// How long a caller waits at that bound, before its message is refused.
+        full_wait: Duration = "30s";
+    }
+    /// `[outbox]`: what has been published, kept for those who missed it.
+    "outbox" outbox OutboxConfig {
+        /// The directory of `SERVICE-HOST.sqlite`, for publishers with `durability = "disk"`. Only its owner can read it.
+        directory: FilePath;
+        /// For how long a message is kept.
+        keep_age: Seconds = "7d";
+        /// Bytes of messages that are kept on disk, the oldest giving way. The file may be a half larger.
+        keep_bytes: Size<8_388_608, 1_099_511_627_776> = "1GiB";
+        /// Bytes of messages that are kept in memory.
+        memory_bytes: Size<1_048_576, 17_179_869_184> = "64MiB";
+    }
+    /// `[heartbeat]`: what an idle publisher says, so that consumers notice what they have missed, and that it is there.
+    "heartbeat" heartbeat HeartbeatConfig {
+        /// After how long without a message a publisher sends a heartbeat. `0s` is never.
+        interval: Seconds = "5s";
     }
     /// `[trust]`: whose signatures count. Revocation is always checked: each authority of a chain needs its list.
     "trust" trust TrustConfig {

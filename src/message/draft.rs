@@ -89,8 +89,18 @@ impl Draft {
         &self.topic
     }
 
+    /// The topic, of a draft that is not needed any more.
+    pub fn into_topic(self) -> Topic {
+        self.topic
+    }
+
+    /// Bytes of what it says, without the envelope and the proof: the least that its body will have.
+    pub fn byte_len(&self) -> usize {
+        self.msg.len() + self.topic.as_str().len() + self.username.len()
+    }
+
     /// Writes the envelope: canonical JSON, which is what will be signed.
-    pub fn seal(self, stamp: &Stamp) -> Sealed {
+    pub fn seal(&self, stamp: &Stamp) -> Sealed {
         let mut text = String::with_capacity(self.msg.len() + self.topic.as_str().len() + 256);
         // The keys in canonical order; every value is canonical already. Writing to a String cannot fail.
         let _ = write!(text, "{{\"i\":{},\"msg\":{},\"msg_id\":\"{}\"", stamp.i, self.msg, stamp.msg_id);
@@ -99,7 +109,7 @@ impl Draft {
         text.push_str(",\"username\":");
         canonical::write_string(&mut text, &self.username);
         text.push_str(",\"v\":2}");
-        Sealed { topic: self.topic, text, msg_id: stamp.msg_id.clone(), seq: stamp.seq }
+        Sealed { topic: self.topic.clone(), text, msg_id: stamp.msg_id.clone(), seq: stamp.seq }
     }
 }
 

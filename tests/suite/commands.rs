@@ -56,7 +56,7 @@ fn a_hint_can_be_run_as_it_stands() {
     run(fedmsg().current_dir(directory.path()).args(["init", "my b\u{fc}s"])).expect_code(0);
     let services = directory.path().join("my b\u{fc}s/pki/services");
 
-    let nobody = within(&["publish", "a.b", "--wait", "0s"]).expect_code(1);
+    let nobody = within(&["publish", "a.b", "--wait", "0s"]).expect_code(0);
     assert!(nobody.stderr.contains("within 0 s"), "{}", nobody.stderr);
     assert!(nobody.stderr.contains("`fedmsg --config 'my b\u{fc}s' tail`"), "{}", nobody.stderr);
 
@@ -72,7 +72,7 @@ fn a_hint_can_be_run_as_it_stands() {
     let binary = env!("CARGO_BIN_EXE_fedmsg");
     let command = hint.replacen("fedmsg", &format!("'{binary}'"), 1);
     run(Command::new("sh").current_dir(directory.path()).args(["-c", &command])).expect_code(0);
-    within(&["publish", "a.b", "--wait", "0s"]).expect_code(1);
+    within(&["publish", "a.b", "--wait", "0s"]).expect_code(0);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod compile_fail;
 mod config_cli;
 mod init_cli;
 mod layers;
+mod outbox;
 mod path;
 mod peers;
 mod pki_validation;

@@ -120,8 +120,10 @@ impl World {
             let socket = transport.bind(&any_port).await?;
             endpoints.push(socket.endpoint().clone());
             // The demo names whole topics; a program would name their ends.
-            let publisher = Publisher::new(socket, signer, Some(Arc::clone(&policy)), String::new(), LIMITS)?
-                .waiting(PATIENCE);
+            let publisher = Publisher::builder(signer, String::new(), LIMITS)
+                .policy(Arc::clone(&policy))
+                .subscriber_wait(PATIENCE)
+                .start(socket)?;
             publishers.insert((env, service), publisher);
         }
         let consumer = consume(transport, &endpoints, verifier).await?;

@@ -34,6 +34,14 @@ env = "{ENV}"
 [publisher]
 service = "{shell}"
 host = "{HOST}"
+# A message is published when it is on the disk; "memory" is faster, and loses with the process what nobody has heard.
+durability = "disk"
+
+# What has been published, kept for those who missed it: for how long, and how much.
+[outbox]
+directory = "outbox"
+keep_age = "7d"
+keep_bytes = "1GiB"
 
 [credentials]
 directory = "pki/services"
@@ -104,4 +112,4 @@ expect = "deny"
     )
 }
 
-const GITIGNORE: &str = "# Private keys and what is remembered at run time are not for version control.\n*.key\n*.sqlite\n*.sqlite-*\n/state/\n";
+const GITIGNORE: &str = "# Private keys and what is remembered at run time are not for version control.\n*.key\n*.sqlite\n*.sqlite-*\n/state/\n/outbox/\n";

@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A message as it was published.
@@ -230,6 +231,11 @@ impl Retention {
     fn horizon(&self, now: Timestamp) -> Timestamp {
         now.plus_seconds(-i64::try_from(self.age.as_secs()).unwrap_or(i64::MAX))
     }
+}
+
+/// The file of one service on one host.
+pub fn file(directory: &Path, service: &str, host: &str) -> PathBuf {
+    directory.join(format!("{service}-{host}.sqlite"))
 }
 
 /// Refuses a batch that does not go on after `newest`.

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const NOW: i64 = 1_800_000_000;
