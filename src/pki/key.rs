@@ -1,7 +1,14 @@
 //! Private keys: made, read, written, and signed with.
 //!
-//! A key is PKCS#8 in PEM (RFC 5958, RFC 7468), without a pass phrase, in a file that only its owner can read. Version 1
-//! of PKCS#8 is written, which OpenSSL reads for every kind; version 2 (with the public key) is read as well.
+//! A key is PKCS#8 in PEM (RFC 5958, RFC 7468), in a file that only its owner can read. Version 1 of PKCS#8 is written, which
+//! OpenSSL reads for every kind; version 2 (with the public key) is read as well. A service's key has no passphrase, as a
+//! daemon has nobody to ask; an authority's may have one ([`EncryptedKey`], [`StoredKey`]).
+
+mod encrypted;
+mod passphrase;
+
+pub use encrypted::{EncryptedKey, EncryptedKeyError, KdfLimits};
+pub use passphrase::{MAX_BYTES, MIN_CHARACTERS, Passphrase, PassphraseError};
 
 use super::algorithm::Algorithm;
 use base64::Engine;
@@ -55,9 +62,9 @@ impl FromStr for KeyKind {
 /// Why a private key cannot be made, read or used. Nothing of the key is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrivateKeyError {
-    /// A key under a pass phrase: a daemon has nobody to ask.
+    /// A key under a passphrase, where one without was expected: a daemon has nobody to ask.
     #[error(
-        "the private key is encrypted; expected PKCS#8 without a pass phrase (openssl pkey -in OLD -out NEW)"
+        "the private key is encrypted; expected PKCS#8 without a passphrase (openssl pkey -in OLD -out NEW)"
     )]
     Encrypted,
     /// PEM of another form than PKCS#8.
@@ -79,6 +86,9 @@ pub enum PrivateKeyError {
     /// The machine gave no random bytes, or the operation failed within the crypto library.
     #[error("the operation with the private key failed (no random bytes?)")]
     Operation,
+    /// A key under a passphrase that cannot be read or made.
+    #[error(transparent)]
+    Protected(#[from] EncryptedKeyError),
     /// More than one private key.
     #[error("the file has more than one private key")]
     Several,
@@ -96,6 +106,32 @@ pub struct PrivateKey {
     /// The SubjectPublicKeyInfo in DER: what a certificate for this key must hold.
     spki: Box<[u8]>,
     random: SystemRandom,
+}
+
+/// A private key as a file has it.
+#[derive(Debug)]
+pub enum StoredKey {
+    /// Under a passphrase.
+    Encrypted(EncryptedKey),
+    /// For everybody who can read the file.
+    Plain(PrivateKey),
+}
+
+impl StoredKey {
+    /// Reads the one private key of a PEM text, which may be encrypted.
+    ///
+    /// # Errors
+    /// A [`PrivateKeyError`] that says what was found, and how to bring it into the right form.
+    pub fn from_pem(pem: &[u8], limits: KdfLimits) -> Result<Self, PrivateKeyError> {
+        let mut blocks = decode_pem(pem)?;
+        match (blocks.pop(), blocks.is_empty()) {
+            (Some(Block { is_encrypted: true, der }), true) => {
+                Ok(Self::Encrypted(EncryptedKey::parse(&der, limits)?))
+            }
+            (Some(Block { is_encrypted: false, der }), true) => Ok(Self::Plain(PrivateKey::from_pkcs8(der)?)),
+            (_, _) => Err(PrivateKeyError::Several),
+        }
+    }
 }
 
 /// A key that signs, wherever it is: a [`PrivateKey`] in memory, or what asks an HSM or an agent.
@@ -163,7 +199,10 @@ impl PrivateKey {
     /// # Errors
     /// As [`PrivateKey::from_pem`], of the first that is at fault.
     pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, PrivateKeyError> {
-        decode_pem(pem)?.into_iter().map(Self::from_pkcs8).collect()
+        let plain = |block: Block| {
+            if block.is_encrypted { Err(PrivateKeyError::Encrypted) } else { Self::from_pkcs8(block.der) }
+        };
+        decode_pem(pem)?.into_iter().map(plain).collect()
     }
 
     /// Takes a key from PKCS#8 in DER.
@@ -282,11 +321,17 @@ pub(super) fn pem_block(label: &str, der: &[u8]) -> Zeroizing<String> {
     pem
 }
 
-/// The PKCS#8 bytes of each key in a PEM text, at least one. Certificates and parameters beside the key are passed over.
+/// A private key in a PEM text.
+struct Block {
+    is_encrypted: bool,
+    der: Zeroizing<Vec<u8>>,
+}
+
+/// Each private key in a PEM text, at least one. Certificates and parameters beside the key are passed over.
 ///
 /// Not done by rustls-pemfile, as all else in PEM is: its buffers stay in memory unwiped, and it passes over encrypted
 /// keys without a word.
-fn decode_pem(pem: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, PrivateKeyError> {
+fn decode_pem(pem: &[u8]) -> Result<Vec<Block>, PrivateKeyError> {
     let text = std::str::from_utf8(pem).map_err(|_| PrivateKeyError::NotPem)?;
     let mut found = Vec::new();
     let mut lines = text.lines().map(str::trim_end);
@@ -294,9 +339,9 @@ fn decode_pem(pem: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, PrivateKeyError> {
         let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|l| l.strip_suffix("-----")) else {
             continue;
         };
+        let is_encrypted = label == encrypted::LABEL;
         match label {
-            "PRIVATE KEY" => {}
-            "ENCRYPTED PRIVATE KEY" => return Err(PrivateKeyError::Encrypted),
+            "PRIVATE KEY" | encrypted::LABEL => {}
             other if other.ends_with("PRIVATE KEY") => {
                 return Err(PrivateKeyError::Form { found: other.chars().take(64).collect() });
             }
@@ -306,7 +351,8 @@ fn decode_pem(pem: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, PrivateKeyError> {
         let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
         let mut ended = false;
         for line in lines.by_ref() {
-            if line == "-----END PRIVATE KEY-----" {
+            let end = line.strip_prefix("-----END ").and_then(|line| line.strip_suffix("-----"));
+            if end == Some(label) {
                 ended = true;
                 break;
             }
@@ -320,71 +366,10 @@ fn decode_pem(pem: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, PrivateKeyError> {
             STANDARD.decode_slice(base64.as_bytes(), &mut der).map_err(|_| PrivateKeyError::NotPem)?;
         der[length..].zeroize();
         der.truncate(length);
-        found.push(der);
+        found.push(Block { is_encrypted, der });
     }
     if found.is_empty() { Err(PrivateKeyError::NotPem) } else { Ok(found) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
-
-    #[test]
-    fn a_key_made_here_is_read_again_and_signs() {
-        for (kind, algorithm) in
-            [(KeyKind::P256, Algorithm::EcdsaP256Sha256), (KeyKind::Ed25519, Algorithm::Ed25519)]
-        {
-            let made = PrivateKey::generate(kind).unwrap();
-            let key = PrivateKey::from_pem(made.to_pem().as_bytes()).unwrap();
-            assert_eq!((key.algorithm(), key.public_spki()), (algorithm, made.public_spki()));
-            assert_eq!(format!("{key:?}"), format!("PrivateKey({algorithm})"));
-            assert_eq!(kind.as_str().parse(), Ok(kind));
-            let signature = key.sign(b"message").unwrap();
-            let raw = key.pair.der_bytes();
-            match kind {
-                KeyKind::P256 => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, raw),
-                KeyKind::Ed25519 => UnparsedPublicKey::new(&ED25519, raw),
-            }
-            .verify(b"message", &signature)
-            .unwrap();
-        }
-    }
-
-    #[test]
-    fn version_2_of_pkcs8_is_read() {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let key = PrivateKey::from_pkcs8(Zeroizing::new(document.as_ref().to_vec())).unwrap();
-        assert_eq!(key.algorithm(), Algorithm::Ed25519);
-    }
-
-    #[test]
-    fn other_forms_are_named() {
-        let good = PrivateKey::generate(KeyKind::P256).unwrap().to_pem();
-        let relabel = |label: &str| good.replace("PRIVATE KEY", label);
-        let found = |label: &str| PrivateKeyError::Form { found: label.to_owned() };
-        for (pem, expected) in [
-            (String::new(), PrivateKeyError::NotPem),
-            (relabel("ENCRYPTED PRIVATE KEY"), PrivateKeyError::Encrypted),
-            (relabel("EC PRIVATE KEY"), found("EC PRIVATE KEY")),
-            (relabel("RSA PRIVATE KEY"), found("RSA PRIVATE KEY")),
-            (relabel("CERTIFICATE"), PrivateKeyError::NotPem),
-            (good.repeat(2), PrivateKeyError::Several),
-            (good[..good.len() - 30].to_owned(), PrivateKeyError::NotPem),
-            (good.replacen("MIG", "M!G", 1), PrivateKeyError::NotPem),
-            (good.replacen("MIG", "NIG", 1), PrivateKeyError::Kind),
-        ] {
-            assert_eq!(PrivateKey::from_pem(pem.as_bytes()).unwrap_err(), expected);
-        }
-        let crlf = format!("text before\n{}", good.replace('\n', "\r\n"));
-        assert!(PrivateKey::from_pem(crlf.as_bytes()).is_ok());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_key_or_an_error(text in "(-----BEGIN PRIVATE KEY-----\n)?[A-Za-z0-9+/=\n]{0,200}(-----END PRIVATE KEY-----\n)?") {
-            prop_assert!(PrivateKey::from_pem(text.as_bytes()).is_err());
-        }
-    }
-}
+mod tests;
