@@ -5,5 +5,6 @@ pub mod credentials;
 pub mod files;
 pub mod freshness;
 pub mod outbox;
+pub mod passphrase;
 pub mod policy;
 pub mod trust;

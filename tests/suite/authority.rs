@@ -47,9 +47,9 @@ fn openssl_accepts(directory: &Path, leaf: &Path) -> (bool, String) {
 fn from_init_to_a_refusal_that_openssl_shares() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));
-    let made = ca(dir, &["init", "--trust-domain", "a.example"]).expect_code(0);
+    let made = ca(dir, &["init", "--unencrypted", "--trust-domain", "a.example"]).expect_code(0);
     assert!(made.stderr.contains("offline/root.key"), "{made:?}");
-    let again = ca(dir, &["init"]).expect_code(2);
+    let again = ca(dir, &["init", "--unencrypted"]).expect_code(2);
     assert!(again.stderr.contains("is there already") && again.stderr.contains("hint:"), "{again:?}");
 
     for kind in ["p256", "ed25519"] {
@@ -114,7 +114,7 @@ fn from_init_to_a_refusal_that_openssl_shares() {
 fn the_inventory_and_its_log() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));
-    ca(dir, &["init", "--trust-domain", "a.example"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted", "--trust-domain", "a.example"]).expect_code(0);
     ca(dir, &["issue", "shell", "--days", "10"]).expect_code(0);
     ca(dir, &["issue", "koji", "--days", "80"]).expect_code(0);
     let before = objects(&ca(dir, &["--json", "log", "verify"]).expect_code(0));
@@ -160,7 +160,7 @@ fn the_inventory_and_its_log() {
 fn a_check_finds_each_thing_that_wants_a_hand() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));
-    ca(dir, &["init"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted"]).expect_code(0);
     ca(dir, &["issue", "shell"]).expect_code(0);
     ca(dir, &["issue", "koji"]).expect_code(0);
     let all = objects(&ca(dir, &["--json", "check"]).expect_code(0));
@@ -199,7 +199,7 @@ fn a_check_finds_each_thing_that_wants_a_hand() {
 fn the_roots_key_can_be_away() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));
-    ca(dir, &["init"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted"]).expect_code(0);
     fs::remove_dir_all(pki.join("offline")).unwrap();
     ca(dir, &["issue", "shell"]).expect_code(0);
     let lists = objects(&ca(dir, &["--json", "crl", "--days", "14"]).expect_code(0));
@@ -218,7 +218,7 @@ fn the_roots_key_can_be_away() {
 fn what_others_can_read_is_refused() {
     let temp = temp_dir();
     let (dir, pki) = (temp.path(), temp.path().join("pki"));
-    ca(dir, &["init", "--single"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted", "--single"]).expect_code(0);
     ca(dir, &["issue", "shell"]).expect_code(0);
     let key = pki.join("root.key");
     for (path, open, mends) in [(&pki, 0o755, 0o700), (&key, 0o640, 0o600)] {
@@ -236,7 +236,7 @@ fn two_operators_at_once_lose_nothing() {
     const OPERATORS: usize = 8;
     let temp = temp_dir();
     let dir = temp.path();
-    ca(dir, &["init", "--single"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted", "--single"]).expect_code(0);
     let start = |args: &[&str]| Child::spawn(fedmsg().arg("--config").arg(dir).arg("ca").args(args));
     let names: Vec<String> = (0..OPERATORS).map(|n| format!("service{n}")).collect();
     let mut running: Vec<Child> = names.iter().map(|name| start(&["issue", name])).collect();
@@ -265,7 +265,7 @@ fn a_profile_is_replaced_by_a_file_and_faulted_by_line() {
     let certs = dir.join("certs");
     fs::create_dir(&certs).unwrap();
     fs::write(certs.join("service.toml"), PROFILE).unwrap();
-    ca(dir, &["init"]).expect_code(0);
+    ca(dir, &["init", "--unencrypted"]).expect_code(0);
     let issued = objects(&ca(dir, &["--json", "issue", "shell"]).expect_code(0));
     assert_eq!(issued[0]["key_kind"], "ed25519");
     let refused = ca(dir, &["issue", "koji", "--key-kind", "p256"]).expect_code(2);

@@ -24,7 +24,7 @@ fn five_hundred_killed_commands_lose_nothing() {
 fn killed_rollovers_leave_an_authority_that_works() {
     let temp = temp_dir();
     let directory = temp.path();
-    run(&mut ca(directory, &["init"])).expect_code(0);
+    run(&mut ca(directory, &["init", "--unencrypted"])).expect_code(0);
     let begun = Instant::now();
     run(&mut ca(directory, &["issue", "first"])).expect_code(0);
     let usual = begun.elapsed();
@@ -89,7 +89,7 @@ fn random() -> u32 {
 fn kill(commands: usize) {
     let temp = temp_dir();
     let directory = temp.path();
-    run(&mut ca(directory, &["init"])).expect_code(0);
+    run(&mut ca(directory, &["init", "--unencrypted"])).expect_code(0);
     let begun = Instant::now();
     run(&mut ca(directory, &["issue", "first"])).expect_code(0);
     let usual = begun.elapsed();

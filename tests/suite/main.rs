@@ -16,6 +16,7 @@ mod commands;
 mod compile_fail;
 mod config_cli;
 mod init_cli;
+mod keys;
 mod layers;
 mod outbox;
 mod path;

@@ -313,7 +313,7 @@ fn lint_holds_publishers_against_the_inventory() {
     };
     bench.write("bus/policy.toml", POLICY);
     bench.write("bus/fedmsg.d/base.toml", "[policy]\nfiles = [\"policy.toml\"]\n");
-    ca(&["init", "--trust-domain", "fp.org"]);
+    ca(&["init", "--unencrypted", "--trust-domain", "fp.org"]);
     ca(&["issue", "announce", "--env", "prod", "--host", "box01"]);
     let codes = || {
         let found = bench.policy(&["lint", "--config", "bus", "--json"]);

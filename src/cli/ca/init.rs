@@ -1,12 +1,15 @@
 //! `fedmsg ca init`
 
-use super::{CliError, Outcome, Output, Place};
+use super::{CliError, Outcome, Output, Place, passphrase};
 use crate::cli::output::STRONG;
 use crate::store::authority::{AuthorityStore, Level};
 use crate::time::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
 /// Make an authority: a root, and an issuing authority that works while the root's key is away.
+///
+/// The keys are encrypted with a passphrase, which is asked for twice on a terminal. Without one, --passphrase-file or
+/// --passphrase-fd gives it, or --unencrypted says that there is to be none.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The trust domain: the first part of every identity, spiffe://DOMAIN/ENV/SERVICE/HOST.
@@ -15,11 +18,15 @@ pub(super) struct Args {
     /// One authority that does everything, its key in daily use: a toy.
     #[arg(long)]
     single: bool,
+    /// Leave the keys readable for whoever can read their files: for trying things out.
+    #[arg(long)]
+    unencrypted: bool,
 }
 
 pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let (directory, profiles, now) = (place.directory(), place.profiles()?, SystemClock.now());
-    let store = AuthorityStore::create(&directory, &args.trust_domain, args.single, profiles, now)
+    let keys = passphrase::protection(args.unencrypted, place, "the authority's key")?;
+    let store = AuthorityStore::create(&directory, &args.trust_domain, args.single, profiles, &keys, now)
         .map_err(|error| place.explain(error))?;
 
     let mut object = Map::new();
@@ -39,7 +46,7 @@ pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome
             "sha256": certificate.sha256_hex(),
             "not_before": certificate.not_before().to_string(),
             "not_after": certificate.not_after().to_string(),
-            "certificate": path, "crl": crl, "key": key,
+            "certificate": path, "crl": crl, "key": key, "encrypted": !args.unencrypted,
         });
         object.insert(level.to_string(), described);
     }

@@ -8,10 +8,12 @@ mod init;
 mod issue;
 mod list;
 mod log;
+mod passphrase;
 mod renew;
 mod request;
 mod revoke;
 mod rollover;
+mod secret;
 mod show;
 mod sign;
 mod status;
@@ -23,8 +25,11 @@ use crate::pki::request::RequestError;
 use crate::store::authority::{AuthorityStore, AuthorityStoreError, Level, Stage};
 use crate::store::credentials::CredentialsError;
 use crate::store::files;
+use crate::store::passphrase::PassphraseSourceError;
 use crate::time::Timestamp;
+use secret::{PassphraseArgs, Passphrases};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Run the certificate authority: make it, issue, revoke, roll it over, keep the inventory and the log.
 ///
@@ -33,6 +38,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    passphrases: PassphraseArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -44,6 +51,7 @@ enum Command {
     Renew(renew::Args),
     Revoke(revoke::Args),
     Crl(crl::Args),
+    Passphrase(passphrase::Args),
     List(list::Args),
     Show(show::Args),
     Export(export::Args),
@@ -54,7 +62,7 @@ enum Command {
 }
 
 pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
-    let place = Place::new(global);
+    let place = Place::new(global, args.passphrases);
     match args.command {
         Command::Init(args) => init::run(args, &place, out),
         Command::Issue(args) => issue::run(args, &place, out),
@@ -63,6 +71,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
         Command::Renew(args) => renew::run(args, &place, out),
         Command::Revoke(args) => revoke::run(&args, &place, out),
         Command::Crl(args) => crl::run(&args, &place, out),
+        Command::Passphrase(args) => passphrase::run(&args, &place, out),
         Command::List(args) => list::run(&args, &place, out),
         Command::Show(args) => show::run(&args, &place, out),
         Command::Export(args) => export::run(&args, &place, out),
@@ -78,17 +87,24 @@ struct Place {
     base: PathBuf,
     /// ` --config DIR`, or nothing.
     flag: String,
+    passphrases: PassphraseArgs,
 }
 
 impl Place {
-    fn new(global: &Global) -> Self {
+    fn new(global: &Global, passphrases: PassphraseArgs) -> Self {
         match &global.config {
             Some(base) => Self {
                 base: base.clone(),
                 flag: format!(" --config {}", super::shell_quoted(&base.display().to_string())),
+                passphrases,
             },
-            None => Self { base: PathBuf::from("."), flag: String::new() },
+            None => Self { base: PathBuf::from("."), flag: String::new(), passphrases },
         }
+    }
+
+    /// Who knows the passphrases of the keys; with `prompts`, whoever is at the terminal as well.
+    fn passphrases(&self, prompts: bool) -> Arc<Passphrases> {
+        Arc::new(Passphrases::new(&self.passphrases, prompts))
     }
 
     /// `pki`, as short as it can be written.
@@ -115,7 +131,8 @@ impl Place {
     }
 
     fn open(&self) -> Result<AuthorityStore, CliError> {
-        AuthorityStore::open(&self.directory(), self.profiles()?).map_err(|error| self.explain(error))
+        let store = AuthorityStore::open(&self.directory(), self.profiles()?);
+        Ok(store.map_err(|error| self.explain(error))?.with_passphrases(self.passphrases(true)))
     }
 
     /// The authority, with what a command that was killed had left finished, and said.
@@ -130,10 +147,12 @@ impl Place {
         Ok(store)
     }
 
-    /// As it stands, where it is what others can enter: that is a finding, and no reason not to look further.
+    /// As it stands, where it is what others can enter: that is a finding, and no reason not to look further. Nobody is asked for
+    /// a passphrase: a check is for a timer.
     fn open_to_check(&self, now: Timestamp, out: &mut Output) -> Result<AuthorityStore, CliError> {
         let mut store = AuthorityStore::open_to_check(&self.directory(), self.profiles()?)
-            .map_err(|error| self.explain(error))?;
+            .map_err(|error| self.explain(error))?
+            .with_passphrases(self.passphrases(false));
         match store.recover(now) {
             Ok(repairs) => repairs.iter().for_each(|repair| out.warn(repair)),
             Err(error) => out.warn(error),
@@ -162,6 +181,11 @@ impl Place {
             E::Refused(ProfileRefusal::Identity { other: Some(other), .. }) => {
                 Some(format!("--profile {other} allows it"))
             }
+            E::Refused(ProfileRefusal::KeyKind { found, .. }) if found.starts_with("RSA") => Some(
+                "RSA signs some thirty times slower; fedmsg ca request makes a P-256 key, and so does openssl req with \
+                 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+                    .to_owned(),
+            ),
             E::Request { cause: RequestError::Identities { .. }, .. } => Some(
                 "fedmsg ca request makes one, and so does openssl req with \
                  -addext subjectAltName=URI:spiffe://TRUST_DOMAIN/ENV/SERVICE/HOST"
@@ -198,6 +222,11 @@ impl Place {
             E::Single => Some(self.command("ca rollover prepare --level root")),
             E::WithRoot { .. } => Some("--level root takes both".to_owned()),
             E::Missing { .. } => Some(self.command("ca init")),
+            E::Passphrase { cause: PassphraseSourceError::Unavailable, .. } => Some(
+                "--passphrase-file FILE or --passphrase-fd N gives it (--root-passphrase-… that of the root's key)"
+                    .to_owned(),
+            ),
+            E::Passphrase { cause: PassphraseSourceError::File(cause), .. } => cause.hint(),
             E::Occupied { replaceable: true, .. } => {
                 Some("--replace writes a new certificate and key in their place".to_owned())
             }
@@ -212,6 +241,7 @@ impl Place {
             | E::KeyAway { .. }
             | E::KeyCompromised { .. }
             | E::Lock { .. }
+            | E::Passphrase { .. }
             | E::Pem { .. }
             | E::OtherIdentity { .. }
             | E::Profile(_)

@@ -15,7 +15,7 @@ use crate::pki::profile::ProfileName;
 use crate::pki::profile::Profiles;
 use crate::policy::Policy;
 use crate::sign::{self, Signer};
-use crate::store::authority::{AuthorityStore, IssueRequest, Target};
+use crate::store::authority::{AuthorityStore, IssueRequest, KeyProtection, Target};
 use crate::store::credentials::Credentials;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::{Topic, TopicPattern};
@@ -74,7 +74,14 @@ impl World {
         let pki = directory.path().join("pki");
         let now = SystemClock.now();
         let then = now.plus_seconds(-AUTHORITY_AGE_DAYS * 86_400);
-        let mut authority = AuthorityStore::create(&pki, TRUST_DOMAIN, false, Profiles::built_in()?, then)?;
+        let mut authority = AuthorityStore::create(
+            &pki,
+            TRUST_DOMAIN,
+            false,
+            Profiles::built_in()?,
+            &KeyProtection::Unencrypted,
+            then,
+        )?;
         let services = authority.services();
         let mut issue = |env: &str, service: &str, host: &str, days, at| -> Result<Signer, CliError> {
             authority.issue(&request(env, service, host, days), at)?;

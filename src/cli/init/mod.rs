@@ -7,7 +7,7 @@ use super::{CliError, Global, Outcome, shell_quoted};
 use crate::config::{Config, Sources};
 use crate::pki::profile::ProfileName;
 use crate::pki::profile::Profiles;
-use crate::store::authority::{AuthorityStore, IssueRequest};
+use crate::store::authority::{AuthorityStore, IssueRequest, KeyProtection};
 use crate::store::policy;
 use crate::store::trust::TrustFiles;
 use crate::time::{Clock, SystemClock};
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 /// Make a working development bus in a directory.
 ///
 /// It gets an authority of its own, certificates for the services `shell` and `wiki` on localhost, a policy that confines
-/// each to its own topics, revocation lists, and endpoints on loopback. A directory that is not empty is left alone.
+/// each to its own topics, revocation lists, and endpoints on loopback. A directory that is not empty is left alone. The
+/// authority's keys are not encrypted: for anything but development, `fedmsg ca init` makes one whose keys are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directory; it is made.
@@ -74,7 +75,14 @@ fn refuse_occupied(directory: &Path) -> Result<(), CliError> {
 fn build(root: &Path, ports: &Ports) -> Result<(), CliError> {
     let now = SystemClock.now();
     let pki = root.join("pki");
-    let mut authority = AuthorityStore::create(&pki, TRUST_DOMAIN, false, Profiles::built_in()?, now)?;
+    let mut authority = AuthorityStore::create(
+        &pki,
+        TRUST_DOMAIN,
+        false,
+        Profiles::built_in()?,
+        &KeyProtection::Unencrypted,
+        now,
+    )?;
     for service in SERVICES {
         let request = IssueRequest {
             env: ENV.to_owned(),
@@ -165,6 +173,7 @@ fn say(directory: &Path, ports: &Ports, out: &mut Output) -> Result<Outcome, Cli
         SERVICES.join(" and "),
         ports.first
     ));
+    out.say("the authority's keys are not encrypted: this is for development");
     out.say("next, in two terminals:");
     for command in &next {
         out.line(command)?;

@@ -7,10 +7,13 @@
 use super::passphrase::{Passphrase, PassphraseError};
 use super::{PrivateKey, PrivateKeyError, pem_block};
 use crate::pki::is_one_der_value;
-use pkcs8::der::asn1::OctetString;
-use pkcs8::der::{self, Encode, ErrorKind};
+use pkcs8::der::asn1::{AnyRef, OctetString};
+use pkcs8::der::{self, Decode, Encode, ErrorKind};
 use pkcs8::pkcs5::EncryptionScheme;
-use pkcs8::pkcs5::pbes2::{EncryptionScheme as Cipher, Kdf, Parameters, Pbkdf2Prf, Salt, ScryptParams};
+use pkcs8::pkcs5::pbes2::{
+    EncryptionScheme as Cipher, Kdf, PBES2_OID, Parameters, Pbkdf2Prf, Salt, ScryptParams,
+};
+use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfo, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
@@ -103,12 +106,10 @@ impl EncryptedKey {
     /// # Errors
     /// An [`EncryptedKeyError`], but for [`EncryptedKeyError::WrongPassphrase`].
     pub fn parse(der: &[u8], limits: KdfLimits) -> Result<Self, EncryptedKeyError> {
-        let found = EncryptedPrivateKeyInfoRef::try_from(der).map_err(unreadable)?;
-        let parameters = match found.encryption_algorithm {
-            EncryptionScheme::Pbes2(parameters) => parameters,
-            other => {
-                return Err(EncryptedKeyError::Algorithm { found: format!("the algorithm {}", other.oid()) });
-            }
+        let found = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| unreadable(der, &error))?;
+        let Some(parameters) = found.encryption_algorithm.pbes2().cloned() else {
+            let found = format!("the algorithm {}", found.encryption_algorithm.oid());
+            return Err(EncryptedKeyError::Algorithm { found });
         };
         check_work(&parameters, limits)?;
         let data = found.encrypted_data.as_bytes().to_vec();
@@ -199,13 +200,23 @@ impl fmt::Debug for EncryptedKey {
     }
 }
 
-fn unreadable(error: pkcs8::Error) -> EncryptedKeyError {
-    if let pkcs8::Error::Asn1(cause) = &error
+/// Why the decoder refused: it knows the outer algorithms of PBES2 and a few more, and says of others that they are malformed.
+fn unreadable(der: &[u8], error: &pkcs8::Error) -> EncryptedKeyError {
+    if let pkcs8::Error::Asn1(cause) = error
         && let ErrorKind::OidUnknown { oid } = cause.kind()
     {
         return EncryptedKeyError::Algorithm { found: format!("the algorithm {oid}") };
     }
-    EncryptedKeyError::Malformed { detail: error.to_string() }
+    let outer = AnyRef::from_der(der).and_then(|any| {
+        any.sequence(|reader| {
+            let algorithm = AlgorithmIdentifierRef::decode(reader)?;
+            OctetString::decode(reader).map(|_| algorithm.oid)
+        })
+    });
+    match outer {
+        Ok(oid) if oid != PBES2_OID => EncryptedKeyError::Algorithm { found: format!("the algorithm {oid}") },
+        Ok(_) | Err(_) => EncryptedKeyError::Malformed { detail: error.to_string() },
+    }
 }
 
 /// What is asked for, before any of it is done. The library's own bounds are hours away.

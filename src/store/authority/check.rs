@@ -2,11 +2,12 @@
 
 use super::error::AuthorityStoreError;
 use super::index::{AuthorityId, Entry, Generation, Level, Stage, State};
-use super::{AuthorityStore, OFFLINE};
+use super::{AuthorityStore, KeyState, OFFLINE};
 use crate::pki::chain::{Purpose, TrustStore};
 use crate::pki::key::PrivateKey;
 use crate::pki::pem;
 use crate::store::files;
+use crate::store::passphrase::PassphraseSourceError;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::fs;
@@ -186,7 +187,13 @@ impl AuthorityStore {
             return Ok(finding(Health::Faulty, revoked.to_string()).hint(hint));
         }
         let key = match self.signer(id, now) {
-            Ok(_) => "its key is here and is its own",
+            Ok(_) if matches!(self.key_state(id), Ok(KeyState::Encrypted)) => {
+                "its key is here, encrypted, and is its own"
+            }
+            Ok(_) => "its key is here, not encrypted, and is its own",
+            Err(AuthorityStoreError::Passphrase { cause: PassphraseSourceError::Unavailable, .. }) => {
+                "its key is here, encrypted, and was not looked into: no passphrase was given"
+            }
             Err(AuthorityStoreError::KeyAway { authority, .. })
                 if authority.level == Level::Root && !self.is_single() =>
             {

@@ -10,6 +10,7 @@ use crate::pki::request::RequestError;
 use crate::pki::serial::Serial;
 use crate::store::credentials::CredentialsError;
 use crate::store::files::FileError;
+use crate::store::passphrase::PassphraseSourceError;
 use crate::time::Timestamp;
 use std::io;
 use std::path::PathBuf;
@@ -119,6 +120,14 @@ pub enum AuthorityStoreError {
         detail: String,
         /// Whether it may be replaced by what was asked for.
         replaceable: bool,
+    },
+    /// The passphrase of an authority's key could not be had.
+    #[error("the passphrase of the {level} authority's key: {cause}")]
+    Passphrase {
+        /// Whose key.
+        level: Level,
+        /// Why.
+        cause: PassphraseSourceError,
     },
     /// A file is not the PEM that it should be.
     #[error("{}: {cause}", path.display())]

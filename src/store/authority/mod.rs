@@ -25,6 +25,7 @@ mod check;
 mod error;
 mod index;
 mod issue;
+mod keys;
 mod log;
 mod recover;
 mod renew;
@@ -36,6 +37,7 @@ pub use check::{Finding, Health, Subject};
 pub use error::AuthorityStoreError;
 pub use index::{AuthorityId, Entry, EntryRevocation, Generation, Level, Stage, State};
 pub use issue::{IssueRequest, IssuedService};
+pub use keys::{KeyProtection, KeyState, PassphraseSource, PassphraseUse};
 pub use log::{LOG_DOMAIN, LogEntry, LogFault, VerifiedLog};
 pub use recover::Repair;
 pub use renew::{RenewRequest, Renewals};
@@ -55,6 +57,7 @@ use crate::time::Timestamp;
 use index::Index;
 #[cfg(test)]
 use index::NewEntry;
+use keys::Keys;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -76,6 +79,7 @@ pub struct AuthorityStore {
     profiles: Profiles,
     /// Roots first, in the order of their making. As of the last time that the lock was taken.
     generations: Vec<Generation>,
+    keys: Keys,
 }
 
 /// A revocation list that was written.
@@ -97,7 +101,7 @@ pub struct WrittenCrl {
 
 impl AuthorityStore {
     /// Makes an authority in `directory`: a root whose key is kept apart and an issuing intermediate, or with `single` a
-    /// root that issues. All of it appears at once, under its name, or not at all.
+    /// root that issues. All of it appears at once, under its name, or not at all. `keys` says whether they are encrypted.
     ///
     /// # Errors
     /// [`AuthorityStoreError::Exists`] if `directory` exists and is not empty; and whatever making it meets.
@@ -106,6 +110,7 @@ impl AuthorityStore {
         trust_domain: &str,
         single: bool,
         profiles: Profiles,
+        keys: &KeyProtection,
         now: Timestamp,
     ) -> Result<Self, AuthorityStoreError> {
         let exists = || AuthorityStoreError::Exists { path: directory.to_owned() };
@@ -120,7 +125,7 @@ impl AuthorityStore {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(at(parent, "making a directory"))?;
-        build(beside.path(), trust_domain, single, &profiles, now)?;
+        let keys = build(beside.path(), trust_domain, single, &profiles, keys, now)?;
         match fs::rename(beside.path(), directory) {
             Ok(()) => drop(beside.keep()),
             // Somebody was faster.
@@ -128,7 +133,7 @@ impl AuthorityStore {
             Err(error) => return Err(at(directory, "renaming")(error).into()),
         }
         files::sync_dir(parent)?;
-        Self::open(directory, profiles)
+        Ok(Self { keys, ..Self::open(directory, profiles)? })
     }
 
     /// Opens the authority in `directory`.
@@ -157,7 +162,7 @@ impl AuthorityStore {
             return Err(missing());
         }
         let (directory, trust_domain) = (directory.to_owned(), index.trust_domain()?);
-        Ok(Self { directory, trust_domain, generations, index, profiles })
+        Ok(Self { directory, trust_domain, generations, index, profiles, keys: Keys::default() })
     }
 
     /// Writes the list of one authority with new dates, `days` from now or as the profile says.
@@ -324,16 +329,8 @@ impl AuthorityStore {
         let known = self.generation(id).ok_or_else(|| AuthorityStoreError::Unknown { authority: id })?;
         let root = known.parent.and_then(|root| self.generation(root));
         let above = root.into_iter().map(|root| root.certificate.clone()).collect();
-        let path = self.key_path(id);
-        let key = match files::read_private(&path) {
-            Ok(key) => key,
-            Err(error) if error.is_missing() => {
-                return Err(AuthorityStoreError::KeyAway { authority: id, path });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let key = PrivateKey::from_pem(&key).map_err(|cause| AuthorityStoreError::Key { path, cause })?;
-        Ok(Authority::load(known.certificate.clone(), above, Arc::new(key), now)?)
+        let key = self.keys.load(id, &known.certificate, &self.key_path(id))?;
+        Ok(Authority::load(known.certificate.clone(), above, key, now)?)
     }
 
     fn write_crl(
@@ -397,13 +394,16 @@ fn build(
     trust_domain: &str,
     single: bool,
     profiles: &Profiles,
+    protection: &KeyProtection,
     now: Timestamp,
-) -> Result<(), AuthorityStoreError> {
+) -> Result<Keys, AuthorityStoreError> {
+    let keys = Keys::of(protection);
+    let encrypt = matches!(protection, KeyProtection::Encrypted(_));
     files::create_private_dir(&directory.join(SERVICES))?;
     let index = Index::create(&directory.join(INDEX), trust_domain)?;
     let write = |made: &Authority, key: &PrivateKey, parent: Option<AuthorityId>, crl_lifetime| {
         let id = AuthorityId::first(if parent.is_some() { Level::Issuing } else { Level::Root });
-        write_key(&key_path(directory, id, single), key)?;
+        keys.write(id, &key_path(directory, id, single), key, encrypt)?;
         let certificate = made.certificate().clone();
         let (stage, since, level) = (Stage::Active, now, id.level);
         let generation = Generation { id, parent, stage, since, certificate, cross: None };
@@ -426,17 +426,11 @@ fn build(
         write(&issuing, &key, Some(AuthorityId::first(Level::Root)), profiles.issuing.crl_lifetime)?;
     }
     files::write_private(&directory.join(LOCK), b"")?;
-    Ok(())
+    Ok(keys)
 }
 
 fn generate(kind: KeyKind) -> Result<Arc<PrivateKey>, AuthorityStoreError> {
     Ok(Arc::new(PrivateKey::generate(kind).map_err(AuthorityError::from)?))
-}
-
-/// Writes an authority's key, in a directory that nobody else may enter.
-fn write_key(path: &Path, key: &PrivateKey) -> Result<(), AuthorityStoreError> {
-    files::create_private_dir(files::directory_of(path))?;
-    Ok(files::write_private(path, key.to_pem().as_bytes())?)
 }
 
 fn key_path(directory: &Path, id: AuthorityId, single: bool) -> PathBuf {

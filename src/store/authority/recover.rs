@@ -9,6 +9,7 @@ use crate::pki::key::PrivateKey;
 use crate::pki::pem;
 use crate::pki::serial::Serial;
 use crate::store::files::{self, FileError, TEMPORARY_PREFIX, at};
+use crate::store::passphrase::PassphraseSourceError;
 use crate::time::Timestamp;
 use std::fmt;
 use std::fs;
@@ -27,14 +28,16 @@ pub enum Repair {
     },
     /// A list was not in its file: now it is.
     ListWritten(WrittenCrl),
-    /// A list is not in its file, and its signer's key is not here.
+    /// A list is not in its file, and its signer's key is not here, or nobody was named who knows its passphrase.
     ListWaits {
         /// Whose list.
         signer: AuthorityId,
         /// Its file.
         path: PathBuf,
-        /// Where the key would be.
+        /// The key.
         key: PathBuf,
+        /// Whether it is there, under a passphrase.
+        is_encrypted: bool,
     },
     /// The files of a level were not those of the authorities that there are: now they are.
     LevelWritten {
@@ -71,11 +74,12 @@ impl fmt::Display for Repair {
                 list.path.display(),
                 list.number
             ),
-            Self::ListWaits { path, key, .. } => write!(
+            Self::ListWaits { path, key, is_encrypted, .. } => write!(
                 f,
-                "{} is not the newest list: writing it was interrupted, and {} is not here",
+                "{} is not the newest list: writing it was interrupted, and {} {}",
                 path.display(),
-                key.display()
+                key.display(),
+                if *is_encrypted { "is encrypted" } else { "is not here" }
             ),
             Self::LevelWritten { path } => {
                 write!(f, "{}: written now: a rollover was interrupted", path.display())
@@ -201,8 +205,15 @@ impl AuthorityStore {
                 let number = self.index.next_crl_number(id, now)?;
                 Ok(Some(Repair::ListWritten(self.write_crl(id, &signer, number, None, now)?)))
             }
-            Err(AuthorityStoreError::KeyAway { path: key, .. }) => {
-                Ok(Some(Repair::ListWaits { signer: id, path: self.crl_path(id.level), key }))
+            Err(AuthorityStoreError::KeyAway { path: key, .. }) => Ok(Some(Repair::ListWaits {
+                signer: id,
+                path: self.crl_path(id.level),
+                key,
+                is_encrypted: false,
+            })),
+            Err(AuthorityStoreError::Passphrase { cause: PassphraseSourceError::Unavailable, .. }) => {
+                let (path, key) = (self.crl_path(id.level), self.key_path(id));
+                Ok(Some(Repair::ListWaits { signer: id, path, key, is_encrypted: true }))
             }
             Err(error) => Err(error),
         }

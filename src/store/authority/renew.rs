@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::pki::authority::RevocationReason;
     use crate::pki::profile::Profiles;
-    use crate::store::authority::{IssueRequest, Target};
+    use crate::store::authority::{IssueRequest, KeyProtection, Target};
 
     fn days(count: i64) -> Timestamp {
         let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
@@ -186,7 +186,15 @@ mod tests {
     fn world() -> (tempfile::TempDir, AuthorityStore) {
         let temp = tempfile::tempdir().unwrap();
         let (directory, profiles) = (temp.path().join("pki"), Profiles::built_in().unwrap());
-        let store = AuthorityStore::create(&directory, "a.example", false, profiles, days(0)).unwrap();
+        let store = AuthorityStore::create(
+            &directory,
+            "a.example",
+            false,
+            profiles,
+            &KeyProtection::Unencrypted,
+            days(0),
+        )
+        .unwrap();
         (temp, store)
     }
 

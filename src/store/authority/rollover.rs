@@ -10,7 +10,7 @@
 
 use super::error::AuthorityStoreError;
 use super::index::{AuthorityId, Entry, EntryRevocation, Generation, Level, Stage, Step};
-use super::{AuthorityStore, WrittenCrl, generate, write_key};
+use super::{AuthorityStore, WrittenCrl, generate};
 use crate::identity::SpiffeId;
 use crate::pki::authority::{Authority, AuthorityError, RevocationReason};
 use crate::pki::chain::Purpose;
@@ -409,7 +409,7 @@ impl AuthorityStore {
             let path = self.key_path(known.id);
             // Noted first: a key that nothing is entered for is then known to be nobody's.
             self.index.note_key(known.id, &path)?;
-            write_key(&path, key)?;
+            self.write_new_key(known.id, key)?;
         }
         let entries: Vec<Generation> = made.iter().map(|made| made.known.clone()).collect();
         self.index.add_generations(&entries, now)?;

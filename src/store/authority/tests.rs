@@ -18,7 +18,14 @@ fn days(count: i64) -> Timestamp {
 }
 
 fn create(directory: &Path, single: bool) -> Result<AuthorityStore, AuthorityStoreError> {
-    AuthorityStore::create(directory, "a.example", single, Profiles::built_in().unwrap(), now())
+    AuthorityStore::create(
+        directory,
+        "a.example",
+        single,
+        Profiles::built_in().unwrap(),
+        &KeyProtection::Unencrypted,
+        now(),
+    )
 }
 
 fn request(service: &str, host: &str) -> IssueRequest {
@@ -48,8 +55,14 @@ fn nothing_is_overwritten() {
     let file = temp.path().join("file");
     fs::write(&file, "x").unwrap();
     assert!(matches!(create(&file, true), Err(AuthorityStoreError::Exists { .. })));
-    let bad =
-        AuthorityStore::create(&temp.path().join("b"), "A!", false, Profiles::built_in().unwrap(), now());
+    let bad = AuthorityStore::create(
+        &temp.path().join("b"),
+        "A!",
+        false,
+        Profiles::built_in().unwrap(),
+        &KeyProtection::Unencrypted,
+        now(),
+    );
     assert!(matches!(bad, Err(AuthorityStoreError::Authority(AuthorityError::SpiffeId(_)))));
     let mut left: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
@@ -274,7 +287,8 @@ fn what_a_killed_command_left_is_finished() {
     fs::remove_file(&key).unwrap();
     let root = AuthorityId::first(Level::Root);
     store.index.next_crl_number(root, now()).unwrap();
-    let waits = [Repair::ListWaits { signer: root, path: store.crl_path(Level::Root), key }];
+    let path = store.crl_path(Level::Root);
+    let waits = [Repair::ListWaits { signer: root, path, key, is_encrypted: false }];
     assert_eq!(
         (store.recover(now()).unwrap(), store.recover(now()).unwrap()),
         (waits.to_vec(), waits.to_vec())

@@ -49,6 +49,7 @@ const PURE: u8 = 2;
 /// Crates that may be named only in some places: directories (with a slash) or files under `src`.
 const CRATES: &[(&str, &[&str])] = &[
     // Trust: what checks and makes signatures and certificates, where it can be read as a whole.
+    ("pkcs8", &["pki/key/"]),
     ("rcgen", &["pki/"]),
     ("ring", &["freshness", "merkle.rs", "pki/", "policy/", "sign", "verify"]),
     ("rustls_pemfile", &["pki/pem.rs"]),
@@ -65,6 +66,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("indicatif", &["cli/"]),
+    ("rpassword", &["cli/"]),
 ];
 
 /// What reaches out of a pure module: consecutive segments of a path, and what they reach.

@@ -5,10 +5,12 @@ use crate::pki::certificate::{Certificate, IdentityRule};
 use crate::pki::chain::{ChainError, RevocationPolicy, TrustStore};
 use crate::pki::profile::{ProfileName, Profiles};
 use crate::reason::ReasonCode;
+use crate::store::authority::KeyProtection;
 use crate::store::authority::{
     AuthorityStore, Finding, Health, INDEX, IssueRequest, IssuedService, RenewRequest, Repair, Target,
 };
 use crate::store::credentials::Credentials;
+use crate::store::files;
 use std::fs;
 
 const SETTLED: i64 = SETTLE_SECONDS;
@@ -21,8 +23,15 @@ fn at(seconds: i64) -> Timestamp {
 fn world(single: bool) -> (tempfile::TempDir, AuthorityStore) {
     let temp = tempfile::tempdir().unwrap();
     let profiles = Profiles::built_in().unwrap();
-    let store =
-        AuthorityStore::create(&temp.path().join("pki"), "a.example", single, profiles, at(0)).unwrap();
+    let store = AuthorityStore::create(
+        &temp.path().join("pki"),
+        "a.example",
+        single,
+        profiles,
+        &KeyProtection::Unencrypted,
+        at(0),
+    )
+    .unwrap();
     (temp, store)
 }
 
@@ -282,7 +291,7 @@ fn a_step_that_was_killed_is_undone_or_finished_by_the_next_command() {
     let second = id(Level::Issuing, 2);
     let key = store.key_path(second);
     store.index.note_key(second, &key).unwrap();
-    write_key(&key, &generate(KeyKind::P256).unwrap()).unwrap();
+    files::write_private(&key, generate(KeyKind::P256).unwrap().to_pem().as_bytes()).unwrap();
     let mut store = reopened(&store);
     let key_removed = Repair::FileRemoved { path: std::path::absolute(&key).unwrap() };
     assert_eq!(store.recover(at(1)).unwrap(), [key_removed]);
@@ -293,7 +302,7 @@ fn a_step_that_was_killed_is_undone_or_finished_by_the_next_command() {
     let signer = store.signer(Level::Root, at(2)).unwrap();
     let made = store.new_issuing(&signer, id(Level::Root, 1), None, at(2)).unwrap();
     store.index.note_key(second, &key).unwrap();
-    write_key(&key, &made.key).unwrap();
+    files::write_private(&key, made.key.to_pem().as_bytes()).unwrap();
     store.index.add_generations(&[made.known], at(2)).unwrap();
     let mut store = reopened(&store);
     let repairs = store.recover(at(3)).unwrap();

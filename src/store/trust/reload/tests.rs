@@ -6,7 +6,7 @@ use crate::pki::authority::RevocationReason;
 use crate::pki::chain::Purpose;
 use crate::pki::profile::{ProfileName, Profiles};
 use crate::reason::ReasonCode;
-use crate::store::authority::{AuthorityStore, IssueRequest, Level, Target};
+use crate::store::authority::{AuthorityStore, IssueRequest, KeyProtection, Level, Target};
 use std::fs;
 use std::path::Path;
 
@@ -25,7 +25,9 @@ impl World {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let (pki, profiles) = (home.path().join("pki"), Profiles::built_in().unwrap());
-        let mut authority = AuthorityStore::create(&pki, "a.example", false, profiles, now()).unwrap();
+        let mut authority =
+            AuthorityStore::create(&pki, "a.example", false, profiles, &KeyProtection::Unencrypted, now())
+                .unwrap();
         let request = IssueRequest {
             env: "prod".to_owned(),
             service: "a".to_owned(),
