@@ -76,6 +76,13 @@ impl Timestamp {
         self.seconds_since(from).saturating_mul(3) >= until.seconds_since(from).saturating_mul(2)
     }
 
+    /// The first moment at which [`Timestamp::is_past_two_thirds`] of a life.
+    pub fn two_thirds_of(from: Self, until: Self) -> Self {
+        let life = until.seconds_since(from);
+        // Rounded up; the life of anything that is dated is far from the ends of an i64.
+        from.plus_seconds(life.saturating_mul(2).saturating_add(2).div_euclid(3))
+    }
+
     /// The calendar year, which a `msg_id` begins with.
     pub fn year(self) -> i64 {
         civil_from_days(self.0.div_euclid(SECONDS_A_DAY)).0

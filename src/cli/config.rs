@@ -5,10 +5,12 @@ use super::{CliError, Global, Outcome};
 use crate::bus::SubscribeError;
 use crate::config::{Config, Entry, FilePath, Origin, Sources};
 use crate::pki::chain::{Purpose, TrustStore};
+use crate::pki::lifetime::{Expiry, Lifetime, LifetimeKind};
 use crate::store::credentials::Credentials;
+use crate::store::expiry;
 use crate::store::policy::{self, PolicyFileError};
 use crate::store::trust::{TrustFileError, TrustFileErrors, TrustFiles};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 use clap::Subcommand;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -213,6 +215,8 @@ fn check(global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     let trust = found.trust(&config);
     found.policy(&config);
     found.publisher(&config, trust.as_ref());
+    let now = SystemClock.now();
+    let lives = found.lifetimes(&config, trust.as_ref(), now);
     let ignored: Vec<String> = config.ignored().iter().map(|file| file.display().to_string()).collect();
     for warning in &found.warnings {
         out.warn(&warning.message);
@@ -224,7 +228,10 @@ fn check(global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     }
     if out.is_json() {
         let warnings: Vec<&str> = found.warnings.iter().map(|warning| warning.message.as_str()).collect();
-        out.object(&serde_json::json!({ "read": found.read, "passed_over": ignored, "warnings": warnings }))?;
+        let expiry: Vec<serde_json::Value> = lives.iter().map(|life| ending(life, now)).collect();
+        out.object(&serde_json::json!({
+            "read": found.read, "passed_over": ignored, "warnings": warnings, "expiry": expiry,
+        }))?;
         return Ok(Outcome::Yes);
     }
     for read in &found.read {
@@ -240,6 +247,16 @@ fn check(global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
         count(warnings, "warning")
     ));
     Ok(Outcome::Yes)
+}
+
+/// When something ends, with the numbers that a gauge would show.
+fn ending(life: &Lifetime, now: Timestamp) -> serde_json::Value {
+    let Expiry { ends_in, due_in } = life.expiry(now);
+    serde_json::json!({
+        "kind": life.kind.as_str(), "file": life.label, "name": life.name,
+        "from": life.from.to_string(), "until": life.until.to_string(), "due": life.due().to_string(),
+        "ends_in": ends_in, "due_in": due_in,
+    })
 }
 
 fn count(number: usize, thing: &str) -> String {
@@ -272,13 +289,34 @@ impl Findings {
                 return None;
             }
         };
-        for old in files.store().map(|store| store.ageing(SystemClock.now())).unwrap_or_default() {
-            self.warnings.push(CliError::new(format_args!(
+        Some(files)
+    }
+
+    /// When everything ends, with a warning for what is past two thirds of its life.
+    fn lifetimes(&mut self, config: &Config, trust: Option<&TrustFiles>, now: Timestamp) -> Vec<Lifetime> {
+        let lives = match expiry::lifetimes(config, trust.and_then(TrustFiles::store)) {
+            Ok(lives) => lives,
+            Err(error) => {
+                // The publisher's own certificate was told of already.
+                if self.errors.is_empty() {
+                    self.warnings.push(CliError::new(error));
+                }
+                return Vec::new();
+            }
+        };
+        for old in lives.iter().filter(|life| life.is_due(now)) {
+            let warning = CliError::new(format_args!(
                 "{}: `{}` is past two thirds of its life, which ends at {}",
                 old.label, old.name, old.until
-            )));
+            ));
+            self.warnings.push(match old.kind {
+                LifetimeKind::Anchor => warning.hint("fedmsg ca rollover prepare --level root"),
+                LifetimeKind::Certificate => warning.hint("fedmsg ca renew --due"),
+                LifetimeKind::Crl => warning.hint("fedmsg ca crl --due"),
+                LifetimeKind::Intermediate => warning.hint("fedmsg ca rollover prepare"),
+            });
         }
-        Some(files)
+        lives
     }
 
     fn policy(&mut self, config: &Config) {

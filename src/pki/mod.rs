@@ -6,6 +6,7 @@
 //! * [`authority`] issues what these will accept, with the lives that a [`profile`] sets.
 //! * [`request`] reads what asks for a certificate, and sees that its sender has the key.
 //! * [`key`] holds private keys: made, read, signed with.
+//! * [`lifetime`] says when things end, in words and in numbers.
 //! * [`legacy`] does the same for the chains of Python fedmsg, apart, so that what it tolerates stays in one file.
 //!
 //! Nothing here reads a clock, a file or a socket: bytes and the time are arguments. The profile is that of RFC 5280,
@@ -18,6 +19,7 @@ pub mod chain;
 pub mod crl;
 pub mod key;
 pub mod legacy;
+pub mod lifetime;
 pub mod pem;
 pub mod profile;
 pub mod public_key;

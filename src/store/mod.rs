@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod credentials;
+pub mod expiry;
 pub mod files;
 pub mod freshness;
 pub mod outbox;

@@ -30,6 +30,16 @@ fn what_is_made_is_well_and_its_policy_confines_each_service() {
     let within = |args: &[&str]| run(fedmsg().current_dir(&place).args(["--config", "my bus"]).args(args));
     let checked = within(&["config", "check"]).expect_code(0);
     assert!(checked.stderr.contains("0 warnings"), "{checked:?}");
+    // Everything that ends, with its numbers: two authorities, two lists, two services.
+    let checked = within(&["--json", "config", "check"]).expect_code(0);
+    let checked: Value = serde_json::from_str(&checked.stdout).unwrap();
+    let kinds: Vec<&str> =
+        checked["expiry"].as_array().unwrap().iter().map(|life| life["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["anchor", "intermediate", "crl", "crl", "certificate", "certificate"]);
+    let leaf = &checked["expiry"][5];
+    assert!(leaf["file"].as_str().unwrap().ends_with("wiki-localhost.crt"), "{leaf}");
+    let (ends_in, due_in) = (leaf["ends_in"].as_i64().unwrap(), leaf["due_in"].as_i64().unwrap());
+    assert!((89 * 86_400..=90 * 86_400).contains(&ends_in) && due_in < 60 * 86_400, "{leaf}");
     let explain = |topic: &str, signer: &str| {
         let signer = format!("spiffe://dev.example/dev/{signer}/localhost");
         within(&["policy", "explain", "--topic", topic, "--signer", &signer]).code

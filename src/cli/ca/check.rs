@@ -33,12 +33,13 @@ pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcom
             .hint
             .as_ref()
             .map(|hint| if hint.starts_with("ca ") { place.command(hint) } else { hint.clone() });
+        let ends_in = finding.until.map(|until| until.seconds_since(now));
         let until = finding.until.map(|until| until.to_string());
         let (subject, health) = (finding.subject.as_str(), finding.health.as_str());
         if out.is_json() {
             out.object(&json!({
                 "subject": subject, "name": finding.name, "health": health,
-                "detail": finding.detail, "until": until, "hint": hint,
+                "detail": finding.detail, "until": until, "ends_in": ends_in, "hint": hint,
             }))?;
             continue;
         }

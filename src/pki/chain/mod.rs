@@ -22,6 +22,7 @@ pub use purpose::{Purpose, PurposeError, PurposeOid};
 
 use super::certificate::{Certificate, IdentityRule};
 use super::crl::Crl;
+use super::lifetime::{Lifetime, LifetimeKind};
 use super::public_key::PublicKey;
 use crate::identity::Identity;
 use crate::time::Timestamp;
@@ -61,17 +62,6 @@ pub struct ValidatedLeaf {
     revocation: RevocationPolicy,
     valid_from: Timestamp,
     valid_until: Timestamp,
-}
-
-/// A certificate or list of the trust store that is past two thirds of its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ageing {
-    /// Its file.
-    pub label: String,
-    /// Its subject; for a list, its issuer.
-    pub name: String,
-    /// When it expires; for a list, its next update.
-    pub until: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -148,23 +138,22 @@ impl TrustStore {
         self.digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
+    /// The lives of the anchors, the intermediates and the lists.
+    pub fn lifetimes(&self) -> Vec<Lifetime> {
+        let of = |kind: LifetimeKind| {
+            move |issuer: &Issuer| Lifetime::of_certificate(kind, issuer.label.clone(), &issuer.certificate)
+        };
+        let anchors = self.anchors.iter().map(|anchor| &anchor.issuer).map(of(LifetimeKind::Anchor));
+        let intermediates = self.intermediates.iter().map(of(LifetimeKind::Intermediate));
+        let lists = self.crls.iter().map(|list| Lifetime::of_crl(list.label.clone(), &list.crl));
+        anchors.chain(intermediates).chain(lists).collect()
+    }
+
     /// What is past two thirds of its life at this time, so that its end surprises nobody.
-    pub fn ageing(&self, at: Timestamp) -> Vec<Ageing> {
-        let issuers = self.anchors.iter().map(|anchor| &anchor.issuer).chain(&self.intermediates);
-        let certificates = issuers.map(|issuer| {
-            let certificate = &issuer.certificate;
-            let (from, until) = (certificate.not_before(), certificate.not_after());
-            (&issuer.label, certificate.subject(), from, until)
-        });
-        let lists = self
-            .crls
-            .iter()
-            .map(|list| (&list.label, list.crl.issuer(), list.crl.this_update(), list.crl.next_update()));
-        certificates
-            .chain(lists)
-            .filter(|(_, _, from, until)| at.seconds_since(*from) * 3 >= until.seconds_since(*from) * 2)
-            .map(|(label, name, _, until)| Ageing { label: label.clone(), name: name.to_owned(), until })
-            .collect()
+    pub fn ageing(&self, at: Timestamp) -> Vec<Lifetime> {
+        let mut lives = self.lifetimes();
+        lives.retain(|life| life.is_due(at));
+        lives
     }
 }
 

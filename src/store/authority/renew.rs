@@ -159,7 +159,7 @@ impl AuthorityStore {
 
 /// When two thirds of a certificate's life have passed.
 fn due_from(entry: &Entry) -> Timestamp {
-    entry.not_before.plus_seconds(entry.not_after.seconds_since(entry.not_before) / 3 * 2)
+    Timestamp::two_thirds_of(entry.not_before, entry.not_after)
 }
 
 /// The kind of a key, if it is one that is made here.
