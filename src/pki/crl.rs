@@ -1,12 +1,21 @@
 //! One certificate revocation list, read strictly (RFC 5280, section 5). Its signature is checked by
 //! [`super::chain`], against the issuer that a path led to.
+//!
+//! A list is kept as the bytes that it came in, once, with an index of its entries; see `entries` and `signature`.
+
+mod entries;
+mod signature;
+
+pub(in crate::pki) use signature::WithLists;
 
 use super::certificate::{magnitude, parser_message, sha256};
 use super::{hex, is_one_der_value, printable};
 use crate::reason::ReasonCode;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
+use entries::{Index, Layout};
+use signature::Checked;
+use std::collections::BTreeSet;
 use std::fmt;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::extensions::ParsedExtension;
@@ -14,6 +23,8 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 const CRL_NUMBER: &str = "2.5.29.20";
+/// The most bytes of one list: two million certificates, with room.
+pub const MAX_BYTES: usize = 128 * 1024 * 1024;
 
 /// A revocation list as it was read: version 2, complete, numbered, with a next update. Its signature is not checked yet.
 pub struct Crl {
@@ -25,9 +36,13 @@ pub struct Crl {
     number: Box<[u8]>,
     this_update: Timestamp,
     next_update: Timestamp,
-    /// By serial number without leading zeros, so that every spelling of it is found.
-    revoked: HashMap<Box<[u8]>, Revocation>,
+    layout: Layout,
+    revoked: Index,
+    /// What is signed, without the entries.
+    bare_signed: Box<[u8]>,
+    /// The list without its entries, with the signature that is over all of it.
     webpki: CertRevocationList<'static>,
+    checked: Checked,
 }
 
 /// How new a list is among those of its issuer: the greater, the newer.
@@ -116,6 +131,12 @@ pub enum CrlError {
     /// A list for some reasons or some distribution points only.
     #[error("the list is for a part of the certificates or of the reasons only")]
     Partitioned,
+    /// More bytes than a list may have.
+    #[error("the list has {found} bytes, expected at most {MAX_BYTES}")]
+    TooLarge {
+        /// How many.
+        found: usize,
+    },
     /// Bytes after the list.
     #[error("{found} bytes follow the list")]
     TrailingBytes {
@@ -146,29 +167,46 @@ impl Crl {
     /// # Errors
     /// A [`CrlError`], if it is not of version 2, complete, direct, numbered and with a next update.
     pub fn parse(der: &[u8]) -> Result<Self, CrlError> {
-        let (rest, parsed) = CertificateRevocationList::from_der(der)
-            .map_err(|error| CrlError::Malformed(parser_message(error)))?;
-        if !rest.is_empty() {
-            return Err(CrlError::TrailingBytes { found: rest.len() });
+        Self::from_bytes(Bytes::copy_from_slice(der))
+    }
+
+    /// As [`Crl::parse`], keeping the bytes that are given.
+    ///
+    /// # Errors
+    /// As [`Crl::parse`].
+    pub fn from_bytes(der: Bytes) -> Result<Self, CrlError> {
+        if der.len() > MAX_BYTES {
+            return Err(CrlError::TooLarge { found: der.len() });
         }
+        let layout = Layout::read(&der)?;
+        let bare = layout.bare(&der);
+        let (_, parsed) = CertificateRevocationList::from_der(&bare)
+            .map_err(|error| CrlError::Malformed(parser_message(error)))?;
         let found = parsed.version().map_or(1, |version| version.0.saturating_add(1));
         if found != 2 {
             return Err(CrlError::Version { found });
         }
         let next_update = parsed.next_update().ok_or(CrlError::NextUpdateMissing)?;
         let extensions = Extensions::read(&parsed)?;
-        let webpki = OwnedCertRevocationList::from_der(der).map_err(webpki_fault)?;
+        let webpki = OwnedCertRevocationList::from_der(&bare).map_err(webpki_fault)?;
+        if parsed.iter_revoked_certificates().next().is_some() {
+            return Err(malformed("its entries can be read in two ways"));
+        }
+        let revoked = Index::read(&der, &layout)?;
         Ok(Self {
-            der: Bytes::copy_from_slice(der),
-            sha256: sha256(der),
+            sha256: sha256(&der),
             issuer: printable(&parsed.issuer().to_string()),
             issuer_der: parsed.issuer().as_raw().into(),
             authority_key_id: extensions.authority_key_id,
             number: extensions.number,
             this_update: timestamp(parsed.last_update().timestamp())?,
             next_update: timestamp(next_update.timestamp())?,
-            revoked: revoked(&parsed)?,
+            revoked,
+            bare_signed: layout.bare_signed(&der).into(),
+            layout,
             webpki: webpki.into(),
+            checked: Checked::default(),
+            der,
         })
     }
 
@@ -225,12 +263,12 @@ impl Crl {
 
     /// Whether it revokes nothing.
     pub fn is_empty(&self) -> bool {
-        self.revoked.is_empty()
+        self.revoked.len() == 0
     }
 
-    /// The entry for a serial number, if there is one. An entry counts whatever its reason and date.
-    pub fn revocation(&self, serial: &[u8]) -> Option<&Revocation> {
-        self.revoked.get(magnitude(serial))
+    /// The entry for a serial number, however it is spelt, if there is one. An entry counts whatever its reason and date.
+    pub fn revocation(&self, serial: &[u8]) -> Option<Revocation> {
+        self.revoked.find(&self.der, &self.layout, serial)
     }
 
     /// What orders two lists of one issuer, to be kept when the list is not.
@@ -244,7 +282,8 @@ impl Crl {
         (self.number.len(), &self.number, self.this_update)
     }
 
-    pub(super) fn webpki(&self) -> &CertRevocationList<'static> {
+    /// For webpki, which finds none of the entries in it: see [`WithLists`].
+    pub(super) fn without_entries(&self) -> &CertRevocationList<'static> {
         &self.webpki
     }
 }
@@ -286,21 +325,8 @@ impl Extensions {
     }
 }
 
-fn revoked(parsed: &CertificateRevocationList<'_>) -> Result<HashMap<Box<[u8]>, Revocation>, CrlError> {
-    parsed
-        .iter_revoked_certificates()
-        .map(|entry| {
-            let revocation = Revocation {
-                date: timestamp(entry.revocation_date.timestamp())?,
-                reason: entry.reason_code().map(|(_, code)| code.0),
-                invalidity_date: entry
-                    .invalidity_date()
-                    .map(|(_, since)| timestamp(since.timestamp()))
-                    .transpose()?,
-            };
-            Ok((magnitude(entry.raw_serial()).into(), revocation))
-        })
-        .collect()
+fn malformed(detail: &str) -> CrlError {
+    CrlError::Malformed(detail.to_owned())
 }
 
 fn timestamp(seconds: i64) -> Result<Timestamp, CrlError> {

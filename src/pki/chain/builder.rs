@@ -1,7 +1,9 @@
 //! Building a trust store: what is wrong with an anchor or a list whatever the leaf and the time is found here.
 
 use super::cache::VerdictCache;
-use super::{Anchor, ChainError, Issuer, LabelledCrl, RevocationPolicy, TrustError, TrustStore, validate};
+use super::{
+    Anchor, ChainError, Issuer, LabelledCrl, RevocationPolicy, TrustError, TrustStore, revocation, validate,
+};
 use crate::pki::certificate::{Certificate, CertificateError, IdentityRule, sha256};
 use crate::pki::crl::Crl;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
@@ -111,7 +113,8 @@ impl TrustStoreBuilder {
         Ok(self)
     }
 
-    /// Makes the store.
+    /// Makes the store. The signatures of the lists are checked under the keys of anchors and intermediates, so that the first
+    /// leaf need not wait for it; what comes of it is said when a leaf is validated.
     ///
     /// # Errors
     /// [`TrustError::NoAnchors`], if nothing is trusted.
@@ -121,6 +124,9 @@ impl TrustStoreBuilder {
         }
         let digest = self.digest();
         let Self { anchors, webpki_anchors, intermediates, crls, revocation } = self;
+        let issuers: Vec<&Issuer> =
+            anchors.iter().map(|anchor| &anchor.issuer).chain(&intermediates).collect();
+        revocation::prepare(&crls, &issuers);
         let verdicts = VerdictCache::new();
         Ok(TrustStore { anchors, webpki_anchors, intermediates, crls, revocation, digest, verdicts })
     }

@@ -212,7 +212,7 @@ fn a_compromise_reaches_back_and_everything_before_a_time_can_go() {
     assert!(matches!(future, Err(AuthorityStoreError::InvalidSince { .. })));
     store.revoke(&identity, RevocationReason::Superseded, None, days(6)).unwrap();
     let entry = |store: &AuthorityStore, serial: &Serial| {
-        *store.read_crl(Level::Issuing).unwrap().revocation(serial.as_bytes()).unwrap()
+        store.read_crl(Level::Issuing).unwrap().revocation(serial.as_bytes()).unwrap()
     };
     let superseded = entry(&store, &first.serial);
     assert_eq!((superseded.invalidity_date, superseded.suspect_since()), (None, days(6)));

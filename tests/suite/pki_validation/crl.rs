@@ -8,7 +8,7 @@ use fedmsg::reason::ReasonCode as R;
 use proptest::prelude::*;
 use rcgen::{
     CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope,
-    KeyUsagePurpose, RevocationReason,
+    KeyIdMethod, KeyUsagePurpose, RevocationReason, RevokedCertParams,
 };
 use std::sync::LazyLock;
 
@@ -67,6 +67,109 @@ fn a_list_from_every_issuer_and_of_today() {
     let store = world.store(&[root, &list]).unwrap();
     let outcome = store.validate(&weak.leaf(|_| {}), &[&weak.der], &Purpose::DocumentSigning, now());
     refused("an issuer without cRLSign", outcome.map_err(Refusal::Chain), R::CrlSignature);
+
+    let under = |usages: Vec<KeyUsagePurpose>| {
+        let mut root = Ca::root(|p| p.key_usages = usages);
+        // rcgen would not sign it otherwise.
+        root.params.key_usages.push(KeyUsagePurpose::CrlSign);
+        let world = World::under(root);
+        world.with_crls(&[&world.root_crl, &world.issuing_crl])
+    };
+    refused("an anchor without cRLSign", under(vec![KeyUsagePurpose::KeyCertSign]), R::CrlSignature);
+    assert!(under(vec![]).is_ok(), "an old root says nothing of what it may do");
+}
+
+/// The list is kept without its entries for webpki, and its signature is over all of it.
+#[test]
+fn entries_are_signed_like_the_rest() {
+    let world = &*WORLD;
+    let root = &world.root_crl[..];
+    let numbered = |number: u64, entries: &[&[u8]]| {
+        world.issuing.crl(|p| {
+            p.crl_number = number.into();
+            p.revoked_certs = entries.iter().map(|serial| revoked(serial, None)).collect();
+        })
+    };
+    let list = numbered(8, &[&SERIAL, &[0x33]]);
+    let unsigned = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let outer = parts(&list);
+        let mut fields = parts(&outer[0]);
+        change(&mut fields);
+        tlv(0x30, &[&tlv(0x30, &fields.concat())[..], &outer[1], &outer[2]].concat())
+    };
+    let one_less = |fields: &mut Vec<Vec<u8>>| {
+        let entries = parts(&fields[5]);
+        fields[5] = tlv(0x30, &entries[1]);
+    };
+    let another = |fields: &mut Vec<Vec<u8>>| {
+        let entries = parts(&fields[5]).concat();
+        fields[5] =
+            tlv(0x30, &[entries, parts(&parts(&numbered(8, &[&[0x44]]))[0])[5][2..].to_vec()].concat());
+    };
+    let stripped = unsigned(&|fields| drop(fields.remove(5)));
+    let empty = unsigned(&|fields| fields[5] = tlv(0x30, &[]));
+    assert!(Crl::parse(&stripped).unwrap().is_empty());
+    for (case, der) in [
+        ("no entries any more", &stripped),
+        ("an empty list of them", &empty),
+        ("one entry less", &unsigned(&one_less)),
+        ("one entry more", &unsigned(&another)),
+        ("the signature of a list without entries", &{
+            let bare = numbered(8, &[]);
+            let outer = parts(&list);
+            tlv(0x30, &[&outer[0][..], &outer[1], &parts(&bare)[2]].concat())
+        }),
+    ] {
+        refused(case, world.with_crls(&[root, der]), R::CrlSignature);
+    }
+    refused("all of it", world.with_crls(&[root, &list]), R::CertificateRevoked);
+
+    // What is in one store changes nothing in another, nor under another key, and a second question has the same answer.
+    let store = world.store(&[root, &numbered(8, &[&[0x33]])]).unwrap();
+    let of = |world: &World, leaf: &[u8]| {
+        let chain = [&world.issuing.der[..]];
+        store.validate(leaf, &chain, &Purpose::DocumentSigning, now()).map_err(Refusal::Chain)
+    };
+    let renewed =
+        Ca { params: world.issuing.params.clone(), key: rcgen::KeyPair::generate().unwrap(), der: vec![] };
+    let mut params = renewed.params.clone();
+    params.key_identifier_method =
+        KeyIdMethod::PreSpecified(world.issuing.certificate().subject_key_id().unwrap().to_vec());
+    let der = params.signed_by(&renewed.key, &world.root.issuer()).unwrap().der().to_vec();
+    let other = Ca { params, key: renewed.key, der };
+    for _ in 0..3 {
+        assert!(of(world, &world.leaf).is_ok());
+        let outcome = store.validate(&other.leaf(|_| {}), &[&other.der], &Purpose::DocumentSigning, now());
+        refused("a key that takes the other's identifier", outcome.map_err(Refusal::Chain), R::CrlSignature);
+    }
+}
+
+#[test]
+fn an_entry_says_when_and_why() {
+    let world = &*WORLD;
+    let list = world.issuing.crl(|p| {
+        p.revoked_certs = vec![
+            revoked(&[1], None),
+            RevokedCertParams {
+                invalidity_date: Some(at(-DAY)),
+                ..revoked(&[2], Some(RevocationReason::KeyCompromise))
+            },
+            revoked(&[3], Some(RevocationReason::Superseded)),
+            // Twice: the later one counts.
+            revoked(&[3], Some(RevocationReason::AffiliationChanged)),
+        ];
+    });
+    let list = Crl::parse(&list).unwrap();
+    assert_eq!(list.len(), 3);
+    let said = |serial: &[u8]| {
+        let entry = list.revocation(serial).unwrap();
+        (entry.reason_name(), entry.date, entry.suspect_since())
+    };
+    let (then, before) = (now().plus_seconds(-7200), now().plus_seconds(-DAY));
+    assert_eq!(said(&[1]), ("unspecified", then, then));
+    assert_eq!(said(&[2]), ("keyCompromise", then, before));
+    assert_eq!(said(&[0, 0, 3]), ("affiliationChanged", then, then));
+    assert_eq!([&[4][..], &[], &[0], &[1, 0]].map(|serial| list.revocation(serial)), [None; 4]);
 }
 
 #[test]
@@ -238,6 +341,11 @@ fn a_hundred_thousand_entries() {
     assert_eq!(validate(&last).unwrap_err().code(), R::CertificateRevoked);
 }
 
+/// A number's bytes without leading zeros.
+fn num(serial: &[u8]) -> &[u8] {
+    &serial[serial.iter().take_while(|byte| **byte == 0).count()..]
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_list_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -246,9 +354,31 @@ proptest! {
     }
 
     #[test]
+    fn every_entry_is_found_and_nothing_else(
+        listed in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..40),
+        asked in proptest::collection::vec(any::<u8>(), 1..3),
+    ) {
+        let list = WORLD.issuing.crl(|p| p.revoked_certs = listed.iter().map(|s| revoked(s, None)).collect());
+        let ours = Crl::parse(&list).unwrap();
+        let theirs = webpki::CertRevocationList::from(webpki::OwnedCertRevocationList::from_der(&list).unwrap());
+        for serial in listed.iter().chain([&asked]) {
+            let number = |serial: &[u8]| num(serial).to_vec();
+            let expected = listed.iter().any(|other| number(other) == number(serial));
+            prop_assert_eq!(ours.revocation(serial).is_some(), expected);
+            // As DER writes it.
+            let mut spelt = number(serial);
+            if spelt.first().is_none_or(|first| *first >= 0x80) {
+                spelt.insert(0, 0);
+            }
+            prop_assert_eq!(theirs.find_serial(&spelt).unwrap().is_some(), expected);
+        }
+    }
+
+    #[test]
     fn a_changed_byte_is_refused(place in any::<prop::sample::Index>(), flip in 1..=255_u8) {
         let world = &*WORLD;
-        let mut list = world.issuing_crl.clone();
+        let entries = [&[0x33][..], &[0x44, 0x55], &[0x66; 16]];
+        let mut list = world.issuing.crl(|p| p.revoked_certs = entries.map(|s| revoked(s, None)).to_vec());
         let place = place.index(list.len());
         list[place] ^= flip;
         prop_assert!(world.with_crls(&[&world.root_crl, &list]).is_err());
