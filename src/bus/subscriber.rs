@@ -131,8 +131,8 @@ pub enum SubscribeError {
 
 impl Subscriber {
     /// Connects to every endpoint of the configuration and subscribes to these patterns (whole fields; `*` is one, a final `#`
-    /// any number). It keeps up with the files of `[trust]` and `[policy]`: a new
-    /// revocation list, or a policy, counts from the next second on.
+    /// any number). It keeps up with the files of `[trust]` and `[policy]`: a new revocation list, or a policy, counts within a
+    /// second and the time that it takes to read it, while messages go on being verified.
     ///
     /// # Errors
     /// A [`SubscribeError`] that names what is missing or wrong. An endpoint where nobody is yet is no error.
@@ -141,8 +141,8 @@ impl Subscriber {
         let subscription = Subscription::new(parse_patterns(patterns, &limits)?);
         let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
         let policy = PolicyWatch::open(files, limits)?;
-        let mut reload = ReloadingVerifier::open(config, policy.live().clone(), limits)?;
-        let verifier = Arc::clone(reload.current(SystemClock.now()));
+        let reload = ReloadingVerifier::open(config, policy.live().clone(), limits)?;
+        let verifier = reload.current();
         let window = Window {
             past: seconds(config.freshness.past.duration()),
             future: seconds(config.freshness.future.duration()),
@@ -270,8 +270,8 @@ impl Subscriber {
             self.freshness.forget(now);
             self.next_forget = now.plus_seconds(FORGET_EVERY);
         }
-        if let Some(reload) = &mut self.reload {
-            self.verifier = Arc::clone(reload.current(now));
+        if let Some(reload) = &self.reload {
+            self.verifier = reload.current();
         }
         let admitted = self.verifier.receive(raw, now).and_then(|verified| {
             self.freshness.admit(verified, now).map_err(|refused| {

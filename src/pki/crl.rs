@@ -55,9 +55,19 @@ pub struct CrlAge {
 }
 
 impl CrlAge {
-    /// The list's number, in hexadecimal without leading zeros.
-    pub fn number_hex(&self) -> String {
-        if self.number.is_empty() { "00".to_owned() } else { hex(&self.number) }
+    /// `number` is without leading zeros; a list without a number has none.
+    pub(super) fn new(number: &[u8], this_update: Timestamp) -> Self {
+        Self { length: number.len(), number: number.into(), this_update }
+    }
+}
+
+impl fmt::Display for CrlAge {
+    /// `number 01 of 2026-11-24T12:00:00Z`; a list of version 1 has no number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.number.is_empty() {
+            write!(f, "number {} ", hex(&self.number))?;
+        }
+        write!(f, "of {}", self.this_update)
     }
 }
 
@@ -273,8 +283,7 @@ impl Crl {
 
     /// What orders two lists of one issuer, to be kept when the list is not.
     pub fn age(&self) -> CrlAge {
-        let (length, number, this_update) = self.newness();
-        CrlAge { length, number: number.into(), this_update }
+        CrlAge::new(&self.number, self.this_update)
     }
 
     /// What orders two lists of one issuer: the number, then the date.

@@ -10,7 +10,7 @@
 
 use super::certificate::{Certificate, IdentityRule, KeyUsage, magnitude, parser_message, sha256};
 use super::chain::{ChainError, RevocationPolicy};
-use super::crl::{CrlError, Revocation};
+use super::crl::{CrlAge, CrlError, Revocation};
 use super::pem::{self, PemError};
 use super::printable;
 use super::public_key::{KeyError, KeyKind, SignatureChecked, SignatureError};
@@ -96,6 +96,18 @@ struct LegacyCrl {
     next_update: Option<Timestamp>,
     revoked: HashMap<Box<[u8]>, Revocation>,
     sha256: [u8; 32],
+}
+
+/// Whose list this is (a name in DER), how new it is, and SHA-256 over it: to tell it from others before anything in it is
+/// believed. `None` if it is no list. A list of version 1 has no number, and is older than any that has one.
+pub fn list_age(pem: &[u8]) -> Option<(Vec<u8>, CrlAge, [u8; 32])> {
+    let ders = pem::crl_ders(pem).ok()?;
+    let [der] = ders.as_slice() else { return None };
+    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+    let this_update = Timestamp::from_unix(list.last_update().timestamp()).ok()?;
+    let number = list.crl_number().map(|number| number.to_bytes_be()).unwrap_or_default();
+    let age = CrlAge::new(magnitude(&number), this_update);
+    Some((list.issuer().as_raw().to_vec(), age, sha256(der)))
 }
 
 impl LegacyAuthority {

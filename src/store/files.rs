@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// The most bytes that a private file may have. A key of 4096 bits in PEM has 3 KiB.
 const MAX_PRIVATE_BYTES: u64 = 64 * 1024;
+/// The most bytes of any other file that is read here: a revocation list of a million certificates, in PEM, with room.
+const MAX_PUBLIC_BYTES: u64 = 128 * 1024 * 1024;
 
 /// How the name of a file begins that is being written beside its place.
 pub(crate) const TEMPORARY_PREFIX: &str = ".new-";
@@ -29,11 +31,13 @@ pub enum FileError {
         /// Why it failed.
         cause: io::Error,
     },
-    /// A private file of more bytes than any key.
-    #[error("{}: more than {MAX_PRIVATE_BYTES} bytes, which is no private key", path.display())]
+    /// A file of more bytes than anything that would be read from it has.
+    #[error("{}: more than {limit} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// The most bytes that it may have.
+        limit: u64,
     },
     /// Others than the owner may read, write or enter.
     #[error("{}: mode {found:04o}, expected {expected:04o} or less", path.display())]
@@ -121,7 +125,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let above = fs::metadata(directory).map_err(at(directory, "reading its mode"))?;
     check_mode(directory, above.permissions().mode(), 0o755)?;
     if metadata.len() > MAX_PRIVATE_BYTES {
-        return Err(FileError::TooLarge { path: path.to_owned() });
+        return Err(FileError::TooLarge { path: path.to_owned(), limit: MAX_PRIVATE_BYTES });
     }
     // All the room at the start: a buffer that grows leaves copies behind.
     let room = usize::try_from(metadata.len()).unwrap_or(0) + 1;
@@ -133,9 +137,16 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
 /// Reads a file that anybody may read.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`FileError::Io`] or [`FileError::TooLarge`].
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(at(path, "reading"))
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_PUBLIC_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(at(path, "reading"))?;
+    if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_PUBLIC_BYTES) {
+        return Ok(bytes);
+    }
+    Err(FileError::TooLarge { path: path.to_owned(), limit: MAX_PUBLIC_BYTES })
 }
 
 fn check_mode(path: &Path, mode: u32, expected: u32) -> Result<(), FileError> {

@@ -2,25 +2,28 @@
 
 mod reload;
 mod slot;
+mod watch;
 
-pub use reload::{Refresh, ReloadingVerifier, TrustReloader};
+pub use reload::{Refresh, TrustReloader};
+pub use watch::{LOOK_EVERY, ReloadingVerifier};
 
 use crate::config::{Config, Origin};
 use crate::limits::Limits;
 use crate::pki::chain::{TrustError, TrustStore};
-use crate::pki::crl::CrlError;
+use crate::pki::crl::{CrlAge, CrlError};
 use crate::pki::legacy::{LegacyAuthority, LegacyError};
 use crate::pki::pem::PemError;
 use crate::policy::LivePolicy;
-use crate::time::Timestamp;
 use crate::verify::{Legacy, Verifier};
 use slot::Slot;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The most bytes of one file of certificates or lists: a list of a million revoked certificates, in PEM, with room.
-pub const MAX_FILE_BYTES: u64 = 128 * 1024 * 1024;
+/// The most bytes of one file of revocation lists: a list of a million certificates, in PEM, with room.
+pub const MAX_LIST_FILE_BYTES: u64 = 128 * 1024 * 1024;
+/// The most bytes of one file of certificates: a thousand of them, with room.
+pub const MAX_CERTIFICATE_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What a verifier goes by, as the configuration states it.
 #[derive(Debug)]
@@ -46,19 +49,14 @@ pub enum TrustFileError {
         fault: CrlError,
     },
     /// A list that is older than one that was in use: an old list brings revoked certificates back.
-    #[error(
-        "{}: list number {found} of {this_update} is older than number {expected}, which was in use ({file})",
-        file.path.display()
-    )]
+    #[error("{}: list {found} is older than list {expected}, which was in use ({file})", file.path.display())]
     CrlOlder {
         /// The file.
         file: Box<NamedFile>,
-        /// Its number, in hexadecimal.
-        found: String,
-        /// Its date.
-        this_update: Timestamp,
-        /// The number of the list that was in use, in hexadecimal.
-        expected: String,
+        /// Its number and date.
+        found: CrlAge,
+        /// Those of the list that was in use.
+        expected: CrlAge,
     },
     /// The legacy authority or its list.
     #[error(transparent)]
@@ -82,15 +80,23 @@ pub enum TrustFileError {
         /// What the system said.
         message: String,
     },
-    /// A file is larger than [`MAX_FILE_BYTES`].
-    #[error("{}: more than {MAX_FILE_BYTES} bytes ({file})", file.path.display())]
+    /// A file is larger than [`MAX_LIST_FILE_BYTES`] or [`MAX_CERTIFICATE_FILE_BYTES`].
+    #[error("{}: more than {limit} bytes ({file})", file.path.display())]
     TooLarge {
         /// The file.
         file: Box<NamedFile>,
+        /// The most bytes that such a file may have.
+        limit: u64,
     },
     /// Each file is well, and together they are no trust store.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// There is no thread to watch the files on.
+    #[error("cannot watch the files of trust: {message}")]
+    Watch {
+        /// What the system said.
+        message: String,
+    },
 }
 
 /// A file, the key that names it, and where the key stands.
@@ -124,7 +130,8 @@ impl TrustFileError {
             | Self::Pem { .. }
             | Self::Read { .. }
             | Self::TooLarge { .. }
-            | Self::Trust(_) => None,
+            | Self::Trust(_)
+            | Self::Watch { .. } => None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Trust material that changes while it is in use: a new revocation list, above all.
 
-use super::slot::{self, Content, Slot};
+use super::slot::{self, Content, Kind, Slot};
 use super::{TrustFileError, TrustFileErrors, TrustFiles};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::pki::chain::TrustStore;
-use crate::pki::crl::{Crl, CrlAge};
+use crate::pki::crl::CrlAge;
+use crate::pki::legacy;
 use crate::policy::LivePolicy;
 use crate::time::Timestamp;
 use crate::verify::Verifier;
@@ -24,14 +25,22 @@ pub struct TrustReloader {
     config: Config,
     slots: Vec<Slot>,
     store: Option<Arc<TrustStore>>,
-    /// The newest list that was in use, by its issuer's name and key.
+    /// The newest list that was in use of each authority.
     newest: HashMap<Authority, (CrlAge, [u8; 32])>,
     /// What is wrong with the files together.
     conflict: Option<TrustFileError>,
 }
 
-/// An issuer's name in DER, and its key identifier.
-type Authority = (Vec<u8>, Option<Vec<u8>>);
+/// Whose list it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Authority {
+    /// Of a legacy authority, where other rules hold.
+    is_legacy: bool,
+    /// Its name in DER.
+    name: Vec<u8>,
+    /// Its key identifier, if its lists say it.
+    key_id: Option<Vec<u8>>,
+}
 
 /// What a look at the files brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +61,7 @@ impl TrustReloader {
         let (TrustFiles { store, legacy: _ }, slots) = TrustFiles::read(config)?;
         let mut newest = HashMap::new();
         for slot in &slots {
-            remember(&mut newest, slot.content.as_ref());
+            remember(&mut newest, slot);
         }
         Ok(Self { config: config.clone(), slots, store, newest, conflict: None })
     }
@@ -76,7 +85,7 @@ impl TrustReloader {
         match built {
             Ok(store) => {
                 for (index, _) in &replaced {
-                    remember(&mut self.newest, self.slots[*index].content.as_ref());
+                    remember(&mut self.newest, &self.slots[*index]);
                 }
                 (self.store, self.conflict) = (store.map(Arc::new), None);
                 Refresh::Replaced
@@ -91,6 +100,11 @@ impl TrustReloader {
                 Refresh::Unchanged
             }
         }
+    }
+
+    /// Has every file read again at the next look, however it looks.
+    pub fn forget(&mut self) {
+        self.slots.iter_mut().for_each(Slot::forget);
     }
 
     /// What is wrong with the files as they are now, for as long as it is.
@@ -117,74 +131,29 @@ impl TrustReloader {
     }
 }
 
-/// A verifier that keeps up with the files.
-#[derive(Debug)]
-pub struct ReloadingVerifier {
-    reloader: TrustReloader,
-    policy: LivePolicy,
-    limits: Limits,
-    verifier: Arc<Verifier>,
-    looked: Timestamp,
-    /// The faults that were logged.
-    said: Vec<TrustFileError>,
-}
-
-impl ReloadingVerifier {
-    /// Reads what the configuration names.
-    ///
-    /// # Errors
-    /// As [`TrustFiles::load`].
-    pub fn open(
-        config: &Config,
-        policy: impl Into<LivePolicy>,
-        limits: Limits,
-    ) -> Result<Self, TrustFileErrors> {
-        let policy = policy.into();
-        let reloader = TrustReloader::open(config)?;
-        let verifier = reloader.verifier(policy.clone(), limits);
-        let verifier = Arc::new(verifier.map_err(|error| TrustFileErrors(vec![error]))?);
-        Ok(Self { reloader, policy, limits, verifier, looked: Timestamp::MIN, said: Vec::new() })
-    }
-
-    /// The verifier to go by at a time. Looks at the files once a second at the most, and logs what is wrong with them.
-    pub fn current(&mut self, now: Timestamp) -> &Arc<Verifier> {
-        if now != self.looked {
-            self.looked = now;
-            if self.reloader.refresh(now) == Refresh::Replaced {
-                match self.reloader.verifier(self.policy.clone(), self.limits) {
-                    Ok(verifier) => {
-                        self.verifier = Arc::new(verifier);
-                        tracing::info!("trust was read anew");
-                    }
-                    Err(error) => tracing::error!(%error, "trust stays as it was"),
-                }
-            }
-            let faults: Vec<TrustFileError> = self.reloader.faults().cloned().collect();
-            for fault in faults.iter().filter(|fault| !self.said.contains(fault)) {
-                tracing::warn!(%fault, "a file of trust is not taken");
-            }
-            self.said = faults;
-        }
-        &self.verifier
-    }
-}
-
-fn authority(crl: &Crl) -> Authority {
-    (crl.issuer_der().to_vec(), crl.authority_key_id().map(<[u8]>::to_vec))
-}
-
-fn lists(content: Option<&Content>) -> &[Arc<Crl>] {
+/// The lists in a file: whose, how new, and which.
+fn lists(kind: Kind, content: Option<&Content>) -> Vec<(Authority, CrlAge, [u8; 32])> {
     match content {
-        Some(Content::Crls(lists)) => lists,
-        Some(Content::Certificates(_) | Content::Raw(_)) | None => &[],
+        Some(Content::Crls(lists)) => lists
+            .iter()
+            .map(|crl| {
+                let (name, key_id) = (crl.issuer_der().to_vec(), crl.authority_key_id().map(<[u8]>::to_vec));
+                (Authority { is_legacy: false, name, key_id }, crl.age(), crl.sha256())
+            })
+            .collect(),
+        // What is no list at all is said when the legacy authority is made of it.
+        Some(Content::Raw(bytes)) if kind == Kind::LegacyCrl => legacy::list_age(bytes)
+            .map(|(name, age, sha256)| (Authority { is_legacy: true, name, key_id: None }, age, sha256))
+            .into_iter()
+            .collect(),
+        Some(Content::Certificates(_) | Content::Raw(_)) | None => Vec::new(),
     }
 }
 
-fn remember(newest: &mut HashMap<Authority, (CrlAge, [u8; 32])>, content: Option<&Content>) {
-    for crl in lists(content) {
-        let of = authority(crl);
-        if newest.get(&of).is_none_or(|(age, _)| *age < crl.age()) {
-            newest.insert(of, (crl.age(), crl.sha256()));
+fn remember(newest: &mut HashMap<Authority, (CrlAge, [u8; 32])>, slot: &Slot) {
+    for (of, age, sha256) in lists(slot.kind, slot.content.as_ref()) {
+        if newest.get(&of).is_none_or(|(known, _)| *known < age) {
+            newest.insert(of, (age, sha256));
         }
     }
 }
@@ -195,15 +164,11 @@ fn older(
     slot: &Slot,
     new: &Content,
 ) -> Option<TrustFileError> {
-    lists(Some(new)).iter().find_map(|crl| {
-        let (age, digest) = newest.get(&authority(crl))?;
-        let is_newer = crl.age() > *age || (crl.age() == *age && crl.sha256() == *digest);
-        (!is_newer).then(|| TrustFileError::CrlOlder {
-            file: slot.file.clone(),
-            found: crl.number_hex(),
-            this_update: crl.this_update(),
-            expected: age.number_hex(),
-        })
+    lists(slot.kind, Some(new)).into_iter().find_map(|(of, found, sha256)| {
+        let (known, digest) = newest.get(&of)?;
+        let is_newer = found > *known || (found == *known && sha256 == *digest);
+        let file = || slot.file.clone();
+        (!is_newer).then(|| TrustFileError::CrlOlder { file: file(), found, expected: known.clone() })
     })
 }
 

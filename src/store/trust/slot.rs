@@ -1,6 +1,6 @@
 //! One file that the configuration names: when it was read, and what was good in it.
 
-use super::{MAX_FILE_BYTES, NamedFile, TrustFileError};
+use super::{MAX_CERTIFICATE_FILE_BYTES, MAX_LIST_FILE_BYTES, NamedFile, TrustFileError};
 use crate::config::{Config, FilePath, LegacyRevocation, Setting};
 use crate::merkle;
 use crate::pki::certificate::{Certificate, IdentityRule};
@@ -30,6 +30,14 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn is_anchor(self) -> bool {
         matches!(self, Self::Anchor(_))
+    }
+
+    /// The most bytes of such a file.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Anchor(_) | Self::Intermediate | Self::LegacyAuthority => MAX_CERTIFICATE_FILE_BYTES,
+            Self::Crl | Self::LegacyCrl => MAX_LIST_FILE_BYTES,
+        }
     }
 }
 
@@ -139,19 +147,19 @@ impl Slot {
     }
 
     fn bytes(&self) -> Result<(Stamp, Vec<u8>), TrustFileError> {
-        let mut bytes = Vec::new();
+        let (mut bytes, limit) = (Vec::new(), self.kind.limit());
         let read = File::open(&self.file.path).and_then(|opened| {
             // Before it is read: what is written meanwhile looks different the next time.
             let stamp = Stamp::of(&opened.metadata()?);
-            opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+            opened.take(limit + 1).read_to_end(&mut bytes)?;
             Ok(stamp)
         });
         let stamp = read
             .map_err(|error| TrustFileError::Read { file: self.file.clone(), message: error.to_string() })?;
-        if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_FILE_BYTES) {
+        if u64::try_from(bytes.len()).is_ok_and(|found| found <= limit) {
             return Ok((stamp, bytes));
         }
-        Err(TrustFileError::TooLarge { file: self.file.clone() })
+        Err(TrustFileError::TooLarge { file: self.file.clone(), limit })
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Content, TrustFileError> {
