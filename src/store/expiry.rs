@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use crate::config::Sources;
     use crate::pki::profile::{ProfileName, Profiles};
-    use crate::store::authority::{AuthorityStore, IssueRequest};
+    use crate::store::authority::{AuthorityStore, IssueRequest, KeyProtection};
     use crate::store::trust::TrustFiles;
     use crate::time::Timestamp;
 
@@ -41,7 +41,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let (directory, profiles) = (temp.path().join("pki"), Profiles::built_in().unwrap());
-        let mut authority = AuthorityStore::create(&directory, "a.example", false, profiles, now).unwrap();
+        let keys = KeyProtection::Unencrypted;
+        let mut authority =
+            AuthorityStore::create(&directory, "a.example", false, profiles, &keys, now).unwrap();
         let request = IssueRequest {
             env: "prod".to_owned(),
             service: "bodhi".to_owned(),
