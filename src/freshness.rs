@@ -7,6 +7,10 @@
 //! itself refuses it from then on. Where a signer has more than fits, the oldest is forgotten early and the signer's own
 //! window is cut short to match, so that nothing is ever delivered twice for lack of memory.
 
+mod asked;
+
+pub use asked::{Asked, NotAdmitted, Replayed};
+
 use crate::identity::Identity;
 use crate::message::id::{MessageId, StreamId};
 use crate::reason::ReasonCode;

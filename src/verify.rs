@@ -149,14 +149,34 @@ impl Verifier {
         self.verify(Unverified::parse(raw, &self.limits)?, at)
     }
 
+    /// Parses a message that was kept since it was published, and verifies it as of its own timestamp, but by the revocation
+    /// lists of `now`.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the frames and the reason.
+    pub fn receive_past(&self, raw: RawMessage, now: Timestamp) -> Result<Verified, Box<Rejected>> {
+        let message = Unverified::parse(raw, &self.limits)?;
+        let at = message.claimed_timestamp().min(now);
+        self.verify_by_lists_of(message, at, now)
+    }
+
     /// Verifies a message as of `at`: the certificate chain up to an anchor, revocation, the signature over the bytes
     /// received, and whether the policy lets its signer publish this topic.
     ///
     /// # Errors
     /// [`Rejected`], with the message and the reason.
     pub fn verify(&self, message: Unverified, at: Timestamp) -> Result<Verified, Box<Rejected>> {
+        self.verify_by_lists_of(message, at, at)
+    }
+
+    fn verify_by_lists_of(
+        &self,
+        message: Unverified,
+        at: Timestamp,
+        lists_at: Timestamp,
+    ) -> Result<Verified, Box<Rejected>> {
         let checked = match message.claim() {
-            Claim::Proof(part, proof) => self.check_proof(&message, *part, proof, at),
+            Claim::Proof(part, proof) => self.check_proof(&message, *part, proof, (at, lists_at)),
             Claim::Legacy(claim) => self.check_legacy(&message, claim, at),
         };
         let reject = |reason, signer, message| {
@@ -185,7 +205,7 @@ impl Verifier {
         message: &Unverified,
         part: SignedPart,
         proof: &Proof,
-        at: Timestamp,
+        (at, lists_at): (Timestamp, Timestamp),
     ) -> Result<Authentic, Reason> {
         let algorithm = Algorithm::from_id(proof.algorithm);
         let algorithm = algorithm.ok_or(MessageError::ProofAlgorithm { found: proof.algorithm })?;
@@ -193,7 +213,11 @@ impl Verifier {
             proof.certificates.split_first().ok_or(MessageError::ProofMalformed("no certificate"))?;
         let intermediates: Vec<&[u8]> = intermediates.iter().map(AsRef::as_ref).collect();
         let trust = self.trust.as_ref().ok_or(Reason::NoAnchor)?;
-        let leaf = trust.validate_cached(leaf, &intermediates, &self.purpose, at)?;
+        let leaf = if at == lists_at {
+            trust.validate_cached(leaf, &intermediates, &self.purpose, at)?
+        } else {
+            trust.validate_past(leaf, &intermediates, &self.purpose, at, lists_at)?
+        };
         let hash = merkle::leaf_hash(&message.signed_pieces(part));
         let (size, index) = (proof.tree_size, proof.leaf_index);
         let root = merkle::root_of_path(hash, index, size, &proof.path)

@@ -10,6 +10,7 @@
 
 pub mod memory;
 pub mod publisher;
+pub mod replay;
 pub mod stream;
 pub mod subscriber;
 pub mod subscription;
@@ -18,7 +19,7 @@ pub mod zeromq;
 
 pub use memory::MemoryBus;
 pub use publisher::{PublishError, Published, Publisher, PublisherBuilder, PublisherCounts, Queued};
-pub use subscriber::{Counts, Delivery, Event, Origin, SubscribeError, Subscriber};
+pub use subscriber::{Begin, Counts, Delivery, Event, Origin, SubscribeError, Subscriber};
 pub use subscription::{Selection, Subscription};
 pub use transport::{Bounds, PublishSocket, SubscribeSocket, Transport};
 pub use zeromq::ZeroMq;

@@ -1,26 +1,42 @@
 //! Subscribing: what arrives is verified, is new, and is delivered; what is not is counted and kept apart.
 
-use super::subscription::{Selection, Subscription};
-use super::transport::{Bounds, ConnectError, Link, ReceiveError, SubscribeSocket, Transport};
+mod beat;
+mod named;
+
+pub use named::Begin;
+
+use self::named::{Admitted, Named};
+use super::replay::{NoReplay, ReplaySource, Reply};
+use super::stream::{Ask, Gap, Step, StreamCounts, StreamLimits};
+use super::subscription::{Selection, Subscription, is_heartbeat};
+use super::transport::{Bounds, ConnectError, Link, ReceiveError, Received, SubscribeSocket, Transport};
 use super::zeromq::ZeroMq;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
-use crate::freshness::{Fresh, Freshness, Window};
+use crate::freshness::{Fresh, Freshness, Stale, Window};
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::message::RawMessage;
 use crate::reason::ReasonCode;
-use crate::store::freshness::{FreshnessStore, FreshnessStoreError};
+use crate::store::consumer::{ConsumerStore, ConsumerStoreError};
 use crate::store::policy::{PolicyFileError, PolicyStatus, PolicyWatch};
 use crate::store::trust::{ReloadingVerifier, TrustFileErrors};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::{PatternError, TopicPattern};
 use crate::verify::{Rejected, Verified, Verifier};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Seconds between two clean-ups of what is remembered.
 const FORGET_EVERY: i64 = 10;
+
+/// Live messages that are taken in one go while a hole is being filled.
+const DRAINED: usize = 64;
+
+/// Seconds after which a place that has not moved is dropped, but for the last of each signer.
+const PLACE_LIFE: i64 = 90 * 86_400;
 
 /// Receives messages that were verified and are new.
 ///
@@ -45,8 +61,10 @@ pub struct Subscriber {
     /// Keeps the policy up with its files, likewise.
     policy: Option<PolicyWatch>,
     freshness: Freshness,
-    /// `None`: what was delivered is forgotten when the process ends.
-    store: Option<FreshnessStore>,
+    /// `None`: it has no name, and what was delivered is forgotten when the process ends.
+    named: Option<Named>,
+    /// What is to be said before anything else.
+    waiting: VecDeque<Event>,
     clock: Arc<dyn Clock>,
     counts: Counts,
     next_forget: Timestamp,
@@ -55,7 +73,7 @@ pub struct Subscriber {
 /// A message to act on: verified, and new. Only a [`Subscriber`] makes one.
 #[derive(Debug)]
 pub struct Delivery {
-    fresh: Fresh,
+    admitted: Admitted,
     origin: Origin,
 }
 
@@ -65,6 +83,8 @@ pub struct Delivery {
 pub enum Origin {
     /// From its publisher or a relay, as it was published.
     Live(Arc<Endpoint>),
+    /// From a replay endpoint, because this consumer had missed it. It was verified as of its own time.
+    Replayed(Arc<Endpoint>),
 }
 
 /// What a subscriber hears.
@@ -72,8 +92,17 @@ pub enum Origin {
 pub enum Event {
     /// A message to act on.
     Delivery(Box<Delivery>),
+    /// Messages that a named consumer will not get, and why. What comes after them follows.
+    Gap(Gap),
     /// A message that was refused, and the endpoint it came from.
     Rejected(Arc<Endpoint>, Box<Rejected>),
+    /// Neither a message nor a heartbeat came of this publisher for three of its intervals.
+    Silent {
+        /// Who.
+        signer: Identity,
+        /// How long.
+        quiet: Duration,
+    },
 }
 
 /// How many messages came, and what became of them.
@@ -81,6 +110,8 @@ pub enum Event {
 pub struct Counts {
     /// Delivered.
     pub delivered: u64,
+    /// Of these, messages that had been missed, and were asked for.
+    pub replayed: u64,
     /// Publishers' heartbeats, verified like any message and delivered to those who name their topic.
     pub heartbeats: u64,
     /// Of another topic than was asked for: ZeroMQ's prefixes are wider than whole fields.
@@ -92,9 +123,6 @@ pub struct Counts {
 /// Why a subscriber cannot go on, or was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// What was delivered cannot be written down, and so nothing may be delivered.
-    #[error(transparent)]
-    Freshness(#[from] FreshnessStoreError),
     /// A name that would make no file's name.
     #[error("`{name}` is no consumer's name: ASCII letters, digits, - and _ make one")]
     Name {
@@ -102,7 +130,7 @@ pub enum SubscribeError {
         name: String,
     },
     /// A name was given, and there is nowhere to remember by it.
-    #[error("`freshness.state` is not configured: a named consumer keeps there what it was delivered")]
+    #[error("`freshness.state` is not configured: a named consumer keeps its place there")]
     NoState,
     /// Nothing to connect to.
     #[error("no `endpoints` are configured")]
@@ -118,6 +146,9 @@ pub enum SubscribeError {
     /// The policy's files.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    /// The consumer's file: its place cannot be read or written down, and so nothing may be delivered.
+    #[error(transparent)]
+    Store(#[from] ConsumerStoreError),
     /// The socket could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -139,6 +170,16 @@ impl Subscriber {
     pub async fn open(config: &Config, patterns: &[&str]) -> Result<Self, SubscribeError> {
         let limits = config.limits.to_limits();
         let subscription = Subscription::new(parse_patterns(patterns, &limits)?);
+        let prefixes = subscription.prefixes().to_vec();
+        Self::connect(config, subscription, &prefixes).await
+    }
+
+    async fn connect(
+        config: &Config,
+        subscription: Subscription,
+        prefixes: &[String],
+    ) -> Result<Self, SubscribeError> {
+        let limits = config.limits.to_limits();
         let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
         let policy = PolicyWatch::open(files, limits)?;
         let reload = ReloadingVerifier::open(config, policy.live().clone(), limits)?;
@@ -149,7 +190,7 @@ impl Subscriber {
             ..Window::STANDARD
         };
         let endpoints = all_endpoints(config)?;
-        let socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, subscription.prefixes()).await?;
+        let socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, prefixes).await?;
         Ok(Self {
             reload: Some(reload),
             policy: Some(policy),
@@ -157,20 +198,31 @@ impl Subscriber {
         })
     }
 
-    /// As [`Subscriber::open`], by a name under which what was delivered is remembered over a restart
-    /// (`freshness.state`). One consumer of a name runs at a time.
+    /// As [`Subscriber::open`], by a name under which its place in each publisher's stream is kept over a restart
+    /// (`freshness.state`): it goes on at the first message that was not acknowledged, and asks for what it missed. One consumer of a
+    /// name runs at a time.
     ///
     /// # Errors
-    /// As [`Subscriber::open`]; [`SubscribeError::NoState`], if there is nowhere to remember; [`SubscribeError::Freshness`], if
+    /// As [`Subscriber::open`]; [`SubscribeError::NoState`], if there is nowhere to keep the place; [`SubscribeError::Store`], if
     /// another of this name is running.
-    pub async fn open_as(name: &str, config: &Config, patterns: &[&str]) -> Result<Self, SubscribeError> {
+    pub async fn open_as(
+        name: &str,
+        config: &Config,
+        patterns: &[&str],
+        from: Begin,
+    ) -> Result<Self, SubscribeError> {
         let state = config.freshness.state.as_ref().ok_or(SubscribeError::NoState)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || !name.chars().all(plain) {
             return Err(SubscribeError::Name { name: name.to_owned() });
         }
-        let store = FreshnessStore::open(&state.path().join(format!("{name}.sqlite")))?;
-        Self::open(config, patterns).await?.remembering(store)
+        let mut store = ConsumerStore::open(&state.path().join(format!("{name}.sqlite")))?;
+        store.forget_places(SystemClock.now().plus_seconds(-PLACE_LIFE))?;
+        let subscription = Subscription::new(parse_patterns(patterns, &config.limits.to_limits())?);
+        // PREFIX.ENV.SERVICE
+        let prefixes = subscription.service_prefixes(config.bus.prefix.fields().count() + 2);
+        let subscriber = Self::connect(config, subscription, &prefixes).await?;
+        subscriber.named(store, Arc::new(NoReplay), from, StreamLimits::STANDARD)
     }
 
     /// A subscriber of parts of your own, which remembers what it delivered for as long as it lives.
@@ -182,17 +234,37 @@ impl Subscriber {
     ) -> Self {
         let (freshness, clock) = (Freshness::new(window), Arc::new(SystemClock));
         let (counts, next_forget) = (Counts::default(), Timestamp::MIN);
-        let (reload, policy, store) = (None, None, None);
-        Self { socket, subscription, verifier, reload, policy, freshness, store, clock, counts, next_forget }
+        let (reload, policy, named, waiting) = (None, None, None, VecDeque::new());
+        Self {
+            socket,
+            subscription,
+            verifier,
+            reload,
+            policy,
+            freshness,
+            named,
+            waiting,
+            clock,
+            counts,
+            next_forget,
+        }
     }
 
-    /// Takes up what a file remembers, and writes down there what is delivered.
+    /// Makes it a named consumer: it goes on where its file says, or where `from` says, and asks `source` for what it missed. Its
+    /// socket ought to bring everything that a service publishes ([`Subscription::service_prefixes`]): what it does not bring
+    /// counts as missed.
     ///
     /// # Errors
-    /// [`SubscribeError::Freshness`], if the file cannot be read.
-    pub fn remembering(mut self, store: FreshnessStore) -> Result<Self, SubscribeError> {
+    /// [`SubscribeError::Store`], if the file cannot be read.
+    pub fn named(
+        mut self,
+        store: ConsumerStore,
+        source: Arc<dyn ReplaySource>,
+        from: Begin,
+        limits: StreamLimits,
+    ) -> Result<Self, SubscribeError> {
         store.restore(&mut self.freshness)?;
-        self.store = Some(store);
+        self.named = Some(Named::new(store, source, from, limits)?);
         Ok(self)
     }
 
@@ -202,38 +274,78 @@ impl Subscriber {
         Self { clock, ..self }
     }
 
-    /// The next message to act on. What is refused meanwhile is counted and logged.
+    /// The next message to act on. That the caller came back for it acknowledges what it was given before: a named consumer
+    /// that is killed from now on is not given that again. What is refused meanwhile is counted and logged, and so are gaps.
     ///
     /// # Errors
     /// A [`SubscribeError`], after which nothing more will come.
     pub async fn next(&mut self) -> Result<Delivery, SubscribeError> {
+        self.acknowledge()?;
         loop {
             match self.event().await? {
                 Event::Delivery(delivery) => return Ok(*delivery),
+                Event::Gap(gap) => {
+                    let (signer, stream, reason) = (&gap.key.signer, gap.key.stream, gap.reason.as_str());
+                    tracing::warn!(%signer, %stream, from = gap.from, to = gap.to, reason, "messages are lost");
+                }
                 Event::Rejected(endpoint, rejected) => log_rejected(&endpoint, &rejected),
+                Event::Silent { signer, quiet } => {
+                    tracing::warn!(%signer, seconds = quiet.as_secs(), "a publisher has gone quiet");
+                }
             }
         }
     }
 
-    /// The next message, delivered or refused. May be cancelled without losing one.
+    /// The next message, delivered or refused, or what else there is to hear. It acknowledges nothing
+    /// ([`Subscriber::acknowledge`]). May be cancelled without losing anything.
     ///
     /// # Errors
     /// A [`SubscribeError`], after which nothing more will come.
     pub async fn event(&mut self) -> Result<Event, SubscribeError> {
         loop {
-            let received = self.socket.recv().await?;
-            if !self.is_wanted(&received.message) {
-                self.counts.unwanted += 1;
-                continue;
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(event);
             }
-            match self.receive(received.endpoint, received.message)? {
-                Event::Delivery(delivery) if self.subscription.hides(delivery.message().topic()) => {
-                    self.counts.delivered -= 1;
-                    self.counts.heartbeats += 1;
+            if self.named.as_ref().is_some_and(Named::is_catching_up) {
+                self.drain().await?;
+            }
+            if let Some(event) = self.named_event()? {
+                return Ok(event);
+            }
+            let event = match &mut self.named {
+                None => {
+                    let received = self.socket.recv().await?;
+                    self.receive(received)?
                 }
-                event @ (Event::Delivery(_) | Event::Rejected(..)) => return Ok(event),
+                Some(named) => {
+                    let wakes = named.wakes();
+                    tokio::select! {
+                        received = self.socket.recv() => {
+                            let received = received?;
+                            self.receive(received)?
+                        }
+                        (ask, reply) = named.reply() => {
+                            self.replayed(ask, reply);
+                            None
+                        }
+                        () = tokio::time::sleep_until(wakes) => None,
+                    }
+                }
+            };
+            if let Some(event) = event {
+                return Ok(event);
             }
         }
+    }
+
+    /// Says that everything that was delivered is dealt with: a named consumer that is killed from now on is not given it again.
+    /// Without this, and without another [`Subscriber::next`], it is.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Store`], if that cannot be written down: it will be given again then.
+    pub fn acknowledge(&mut self) -> Result<(), SubscribeError> {
+        let now = self.clock.now();
+        self.named.as_mut().map_or(Ok(()), |named| named.acknowledge(now))
     }
 
     /// How each endpoint is doing. A receiver can wait for a state.
@@ -258,39 +370,143 @@ impl Subscriber {
         &self.counts
     }
 
+    /// What became of a named consumer's requests, and of what came late or twice.
+    pub fn stream_counts(&self) -> Option<&StreamCounts> {
+        self.named.as_ref().map(Named::counts)
+    }
+
     /// What is no topic is wanted: so that it is refused and counted, not lost.
     fn is_wanted(&self, raw: &RawMessage) -> bool {
         let select = |frame| self.subscription.select(frame, self.verifier.limits());
         !matches!(raw.parts.first().map(|frame| select(frame)), Some(Selection::Unwanted))
     }
 
-    fn receive(&mut self, endpoint: Arc<Endpoint>, raw: RawMessage) -> Result<Event, SubscribeError> {
+    /// Takes what is live out of the socket while a hole is filled, but for no longer than it takes to look.
+    async fn drain(&mut self) -> Result<(), SubscribeError> {
+        for _ in 0..DRAINED {
+            let received = tokio::select! {
+                biased;
+                received = self.socket.recv() => received?,
+                () = std::future::ready(()) => break,
+            };
+            let event = self.receive(received)?;
+            self.waiting.extend(event);
+        }
+        Ok(())
+    }
+
+    /// What a named consumer has to say without waiting for anything.
+    fn named_event(&mut self) -> Result<Option<Event>, SubscribeError> {
+        let now = self.clock.now();
+        let Some(named) = &mut self.named else { return Ok(None) };
+        Ok(match named.step(now)? {
+            Some(Step::Deliver { message, .. }) => Some(self.deliver(*message)),
+            Some(Step::Gap(gap)) => Some(Event::Gap(gap)),
+            Some(Step::Silent { signer, quiet }) => Some(Event::Silent { signer, quiet }),
+            Some(Step::Ask(_)) | None => None,
+        })
+    }
+
+    fn deliver(&mut self, admitted: Admitted) -> Event {
+        self.counts.delivered += 1;
+        let origin = match &admitted {
+            Admitted::Live(_, endpoint) => Origin::Live(Arc::clone(endpoint)),
+            Admitted::Replayed(_, endpoint) => {
+                self.counts.replayed += 1;
+                Origin::Replayed(Arc::clone(endpoint))
+            }
+        };
+        Event::Delivery(Box::new(Delivery { admitted, origin }))
+    }
+
+    /// Takes a live message; what is to be said of it, if anything is.
+    fn receive(&mut self, received: Received) -> Result<Option<Event>, SubscribeError> {
+        let Received { endpoint, message: raw } = received;
+        let wanted = self.is_wanted(&raw);
+        if !wanted && self.named.is_none() {
+            self.counts.unwanted += 1;
+            return Ok(None);
+        }
         let now = self.clock.now();
         if now >= self.next_forget {
             self.freshness.forget(now);
             self.next_forget = now.plus_seconds(FORGET_EVERY);
         }
-        if let Some(reload) = &self.reload {
-            self.verifier = reload.current();
-        }
+        self.reload();
         let admitted = self.verifier.receive(raw, now).and_then(|verified| {
             self.freshness.admit(verified, now).map_err(|refused| {
                 let (stale, verified) = *refused;
                 Box::new(Rejected::stale(stale, verified))
             })
         });
-        match admitted {
-            Ok(fresh) => {
-                if let Some(store) = &mut self.store {
-                    store.keep(&[fresh.seen()], self.freshness.forgotten())?;
-                }
-                self.counts.delivered += 1;
-                Ok(Event::Delivery(Box::new(Delivery { fresh, origin: Origin::Live(endpoint) })))
+        let fresh = match admitted {
+            Ok(fresh) => fresh,
+            Err(rejected) => return Ok(self.refuse(endpoint, rejected, wanted)),
+        };
+        if is_heartbeat(fresh.verified().topic()) {
+            self.heartbeat(&fresh);
+            let hidden = self.subscription.hides(fresh.verified().topic());
+            return Ok((!hidden).then(|| self.deliver(Admitted::Live(fresh, endpoint))));
+        }
+        self.counts.unwanted += u64::from(!wanted);
+        let Some(named) = &mut self.named else {
+            return Ok(Some(self.deliver(Admitted::Live(fresh, endpoint))));
+        };
+        let Some((stream, seq)) = fresh.verified().position() else {
+            // A legacy message: it has no place, and cannot be asked for.
+            if !wanted {
+                return Ok(None);
             }
-            Err(rejected) => {
-                *self.counts.rejected.entry(rejected.code()).or_default() += 1;
-                Ok(Event::Rejected(endpoint, rejected))
-            }
+            named.store_mut().keep(&[fresh.seen()], self.freshness.forgotten())?;
+            return Ok(Some(self.deliver(Admitted::Live(fresh, endpoint))));
+        };
+        let again = named.live((stream, seq), fresh, Arc::clone(&endpoint), wanted);
+        Ok(again.and_then(|admitted| {
+            let stale = Stale::ReplayedSeq { stream, seq };
+            self.refuse(endpoint, Box::new(Rejected::stale(stale, admitted.into_verified())), wanted)
+        }))
+    }
+
+    /// Nobody hears of what he did not ask for.
+    fn refuse(&mut self, endpoint: Arc<Endpoint>, rejected: Box<Rejected>, wanted: bool) -> Option<Event> {
+        if !wanted {
+            self.counts.unwanted += 1;
+            return None;
+        }
+        *self.counts.rejected.entry(rejected.code()).or_default() += 1;
+        Some(Event::Rejected(endpoint, rejected))
+    }
+
+    fn heartbeat(&mut self, fresh: &Fresh) {
+        let verified = fresh.verified();
+        let (signer, topic) = (verified.signer(), verified.topic());
+        self.counts.heartbeats += 1;
+        match (beat::read(verified), &mut self.named) {
+            (Some((stream, beat)), Some(named)) => named.heartbeat(signer, stream, beat),
+            (Some(_), None) => {}
+            (None, _) => tracing::warn!(%signer, %topic, "a heartbeat that says nothing that can be read"),
+        }
+    }
+
+    fn replayed(&mut self, ask: Ask, reply: Reply) {
+        let now = self.clock.now();
+        self.reload();
+        let (limits, subscription) = (self.verifier.limits(), &self.subscription);
+        let wanted = |raw: &RawMessage| {
+            let select = |frame: &bytes::Bytes| subscription.select(frame, limits);
+            raw.parts.first().map(select) != Some(Selection::Unwanted)
+        };
+        let Some(named) = &mut self.named else { return };
+        let future = self.freshness.window().future;
+        for (endpoint, rejected) in named.answer(ask, reply, &self.verifier, wanted, now, future) {
+            let event = self.refuse(endpoint, rejected, true);
+            self.waiting.extend(event);
+        }
+    }
+
+    fn reload(&mut self) {
+        if let Some(reload) = &self.reload {
+            self.verifier = reload.current();
         }
     }
 }
@@ -298,7 +514,7 @@ impl Subscriber {
 impl Delivery {
     /// The message.
     pub fn message(&self) -> &Verified {
-        self.fresh.verified()
+        self.admitted.verified()
     }
 
     /// How it came.

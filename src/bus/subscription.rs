@@ -46,6 +46,19 @@ impl Subscription {
         &self.prefixes
     }
 
+    /// The prefixes that bring all that the services of these patterns publish, so that a `seq` that is missing is one that
+    /// was lost: the first `fields` fields of each prefix, `PREFIX.ENV.SERVICE`, as far as they are spelt out.
+    pub fn service_prefixes(&self, fields: usize) -> Vec<String> {
+        let widen = |prefix: &String| match prefix.match_indices('.').nth(fields.saturating_sub(1)) {
+            Some((end, _)) => prefix[..=end].to_owned(),
+            None => prefix.clone(),
+        };
+        let mut prefixes: Vec<String> = self.prefixes.iter().map(widen).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|later, kept| later.starts_with(&**kept));
+        prefixes
+    }
+
     /// Whether a pattern selects `topic`.
     pub fn selects(&self, topic: &Topic) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches_plain(topic))
@@ -113,6 +126,21 @@ mod tests {
         }
         for other in ["org.prod.bodhi.heartbeat", "bus.heartbeat", "org.prod.bodhi.bus.heartbeat.miss"] {
             assert!(!subscription(&["#"]).hides(&Topic::parse(other, LIMITS).unwrap()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_brought_as_a_whole() {
+        for (patterns, prefixes) in [
+            (&["org.prod.bodhi.update.#", "org.prod.bodhi.build"][..], &["org.prod.bodhi."][..]),
+            (&["org.prod.bodhi.#"], &["org.prod.bodhi"]),
+            (&["org.prod.bodhi.*.edit", "org.*.wiki.edit"], &["org.", "org.prod.bodhi."]),
+            (&["#"], &[""]),
+        ] {
+            let found = subscription(patterns).service_prefixes(3);
+            let mut expected: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
+            expected.dedup_by(|later, kept| later.starts_with(&**kept));
+            assert_eq!(found, expected, "{patterns:?}");
         }
     }
 

@@ -97,7 +97,6 @@ pub(super) fn subscribing(error: SubscribeError) -> CliError {
         SubscribeError::Policy(PolicyFileError::NotConfigured) => Some(NO_POLICY),
         SubscribeError::NoState => Some("set `state` in [freshness], in a file of fedmsg.d"),
         SubscribeError::Connect(_)
-        | SubscribeError::Freshness(_)
         | SubscribeError::Name { .. }
         | SubscribeError::Pattern { .. }
         | SubscribeError::Policy(
@@ -107,6 +106,7 @@ pub(super) fn subscribing(error: SubscribeError) -> CliError {
             | PolicyFileError::Watch { .. },
         )
         | SubscribeError::Receive(_)
+        | SubscribeError::Store(_)
         | SubscribeError::Trust(_) => None,
     };
     match hint {

@@ -3,10 +3,11 @@
 use super::output::{BAD, DIM, GOOD, Output};
 use super::verdict::Verdict;
 use super::{CliError, Global, Outcome, config, runtime};
+use crate::bus::stream::Gap;
 use crate::bus::subscriber::{all_endpoints, parse_patterns};
 use crate::bus::transport::{Bounds, Link, LinkState, Transport};
 use crate::bus::zeromq::ZeroMq;
-use crate::bus::{Counts, Event, Selection, Subscriber, Subscription};
+use crate::bus::{Begin, Counts, Event, Origin, Selection, Subscriber, Subscription};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::message::{Malformed, RawMessage, Unverified};
@@ -39,9 +40,13 @@ pub(super) struct Args {
     /// End after this many seconds.
     #[arg(long, value_name = "S")]
     timeout: Option<f64>,
-    /// Remember by this name, over a restart, what was shown (needs freshness.state).
+    /// Keep the place by this name, over a restart: what was published meanwhile is asked for, and shown in order (needs
+    /// freshness.state, and replay endpoints of the services).
     #[arg(long, value_name = "NAME", conflicts_with = "unverified")]
     name: Option<String>,
+    /// Where to begin: `last` (where it was), `oldest`, a time (2026-11-24T12:00:00Z), or a number in each stream.
+    #[arg(long, value_name = "WHERE", default_value = "last", value_parser = begin, requires = "name")]
+    since: Begin,
     /// Show what comes without verifying any of it; each line is marked.
     #[arg(long)]
     unverified: bool,
@@ -73,7 +78,7 @@ async fn verified(
     let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let opened = match &args.name {
         None => Subscriber::open(config, &patterns).await,
-        Some(name) => Subscriber::open_as(name, config, &patterns).await,
+        Some(name) => Subscriber::open_as(name, config, &patterns, args.since).await,
     };
     let mut subscriber = opened.map_err(config::subscribing)?;
     let mut links = Links::new(subscriber.links());
@@ -86,10 +91,19 @@ async fn verified(
                 event = subscriber.event() => match event? {
                     Event::Delivery(delivery) => {
                         shown += 1;
-                        show(out, &Verdict::verified(delivery.message()))?;
+                        let verdict = Verdict::verified(delivery.message());
+                        let live = matches!(delivery.origin(), Origin::Live(_));
+                        show(out, &if live { verdict } else { verdict.replayed() })?;
+                        // It has been shown: it need not be shown again.
+                        subscriber.acknowledge()?;
                     }
+                    Event::Gap(gap) => lost(out, &gap)?,
                     Event::Rejected(endpoint, rejected) => {
                         refused(out, &Verdict::rejected(&rejected).from(&endpoint))?;
+                    }
+                    Event::Silent { signer, quiet } => {
+                        let seconds = quiet.as_secs();
+                        out.warn(format_args!("nothing was heard of {signer} for {seconds} s, not even a heartbeat"));
                     }
                 },
             }
@@ -254,12 +268,46 @@ fn refused(out: &mut Output, verdict: &Verdict<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// What will not be shown goes to stderr too.
+fn lost(out: &mut Output, gap: &Gap) -> io::Result<()> {
+    let (signer, stream, reason) = (&gap.key.signer, gap.key.stream.to_string(), gap.reason.as_str());
+    let (from, to) = (gap.from, gap.to);
+    if out.is_json() {
+        let gap =
+            json!({"signer": signer.to_string(), "stream": stream, "from": from, "to": to, "reason": reason});
+        return out.always_object(&json!({"gap": gap}));
+    }
+    out.always(format_args!(
+        "{BAD}lost{BAD:#} {from} to {to} of {signer} {DIM}({reason}; stream {stream}){DIM:#}"
+    ));
+    Ok(())
+}
+
+/// Reads `--since`.
+fn begin(text: &str) -> Result<Begin, String> {
+    match text {
+        "last" => Ok(Begin::Last),
+        "oldest" => Ok(Begin::Oldest),
+        number if number.bytes().all(|b| b.is_ascii_digit()) => {
+            number.parse().map(Begin::Seq).map_err(|error| error.to_string())
+        }
+        time => time.parse().map(Begin::Since).map_err(|_| {
+            "expected `last`, `oldest`, a time such as 2026-11-24T12:00:00Z, or a number".to_owned()
+        }),
+    }
+}
+
 fn summary(out: &mut Output, counts: &Counts) {
     let refused: u64 = counts.rejected.values().sum();
     if out.is_json() {
         let reasons: serde_json::Map<_, _> =
             counts.rejected.iter().map(|(code, n)| (code.to_string(), json!(n))).collect();
-        out.say(json!({"delivered": counts.delivered, "rejected": reasons, "unwanted": counts.unwanted}));
+        out.say(json!({
+            "delivered": counts.delivered,
+            "replayed": counts.replayed,
+            "rejected": reasons,
+            "unwanted": counts.unwanted,
+        }));
         return;
     }
     let mut line = format!("{GOOD}{} delivered{GOOD:#}, {BAD}{refused} refused{BAD:#}", counts.delivered);

@@ -32,6 +32,9 @@ pub(super) struct Verdict<'a> {
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
+    /// `replayed` for one that was missed and asked for; a live one says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
     /// As it was signed; of what would not be one line of text, the white space and escapes are not.
     msg: Option<&'a RawValue>,
 }
@@ -65,6 +68,7 @@ impl<'a> Verdict<'a> {
             policy: Some(message.grant().edition().into()),
             line: None,
             endpoint: None,
+            origin: None,
             msg: message.decode().ok(),
         }
     }
@@ -85,6 +89,7 @@ impl<'a> Verdict<'a> {
             policy: denial.map(|denial| denial.edition().into()),
             line: None,
             endpoint: None,
+            origin: None,
             msg: claimed.and_then(|m| serde_json::from_str(m.claimed_msg()).ok()),
         }
     }
@@ -104,6 +109,7 @@ impl<'a> Verdict<'a> {
             policy: None,
             line: None,
             endpoint: None,
+            origin: None,
             msg: serde_json::from_str(message.claimed_msg()).ok(),
         }
     }
@@ -123,6 +129,7 @@ impl<'a> Verdict<'a> {
             policy: None,
             line: None,
             endpoint: None,
+            origin: None,
             msg: None,
         }
     }
@@ -130,6 +137,12 @@ impl<'a> Verdict<'a> {
     /// With the endpoint it came from.
     pub(super) fn from(mut self, endpoint: &Endpoint) -> Self {
         self.endpoint = Some(endpoint.to_string());
+        self
+    }
+
+    /// Marked as one that was missed, and asked for.
+    pub(super) fn replayed(mut self) -> Self {
+        self.origin = Some("replayed");
         self
     }
 
@@ -148,6 +161,9 @@ impl fmt::Display for Verdict<'_> {
         }
         let colour = if self.verdict == "verified" { GOOD } else { BAD };
         write!(f, "{colour}{}{colour:#}", self.verdict)?;
+        if let Some(origin) = self.origin {
+            write!(f, " {DIM}{origin}{DIM:#}")?;
+        }
         if let Some(reason) = self.reason {
             write!(f, " {BAD}{reason}{BAD:#}")?;
         }

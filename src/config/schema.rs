@@ -283,8 +283,8 @@ sections! {
         past: Seconds = "10m";
         /// How far ahead a message's timestamp may lie.
         future: Seconds = "2m";
-        /// The directory in which each named consumer keeps, over a restart, what it was delivered. A consumer without a
-        /// name remembers it for as long as it runs.
+        /// The directory in which each named consumer keeps, over a restart, its place in each publisher's stream. A consumer
+        /// without a name remembers what it was delivered for as long as it runs.
         state: FilePath;
     }
     /// `[limits]`: how much of each thing a message may have; over it, the message is refused.

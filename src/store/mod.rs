@@ -1,10 +1,11 @@
-//! What is kept on disk, and read from it: the authority's directory, the services' credentials, trust, freshness, the outbox.
+//! What is kept on disk, and read from it: the authority's directory, the services' credentials, trust, what publishers and
+//! consumers keep.
 
 pub mod authority;
+pub mod consumer;
 pub mod credentials;
 pub mod expiry;
 pub mod files;
-pub mod freshness;
 pub mod outbox;
 pub mod passphrase;
 pub mod policy;

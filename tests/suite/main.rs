@@ -15,6 +15,7 @@ mod bus;
 mod commands;
 mod compile_fail;
 mod config_cli;
+mod consumer;
 mod init_cli;
 mod keys;
 mod layers;

@@ -17,7 +17,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use streams::Streams;
+pub use streams::{StreamCounts, Streams};
 
 use crate::identity::Identity;
 use crate::message::id::StreamId;
@@ -44,6 +44,17 @@ pub enum Start {
     Since(Timestamp),
     /// With this `seq` of each stream.
     Seq(u64),
+}
+
+impl Start {
+    /// The `seq` to begin with; `None` for whatever comes first.
+    fn first(self) -> Option<u64> {
+        match self {
+            Self::Now => None,
+            Self::Oldest | Self::Since(_) => Some(1),
+            Self::Seq(seq) => Some(seq),
+        }
+    }
 }
 
 /// How much is kept in memory, and how long is waited.

@@ -85,14 +85,26 @@ impl<M> Streams<M> {
         streams
     }
 
+    /// A consumer that begins with each signer at `start`, also with those of whom it has known these streams: it asks at once
+    /// for what they have.
+    pub fn again(
+        limits: StreamLimits,
+        start: Start,
+        known: impl IntoIterator<Item = StreamKey>,
+        at: Duration,
+    ) -> Self {
+        let mut streams = Self::new(limits, start, [], at);
+        let Some(first) = start.first() else { return streams };
+        for key in known {
+            let signer = streams.signers.entry(key.signer).or_insert_with(|| Signer::new(at));
+            signer.streams.insert(key.stream, One::new(first, true, true, at));
+        }
+        streams
+    }
+
     /// A message came that is verified and new.
     pub fn live(&mut self, signer: &Identity, stream: StreamId, item: Item<M>, at: Duration) -> Taken<M> {
-        let start = self.start;
-        let first = match start {
-            Start::Now => item.seq,
-            Start::Oldest | Start::Since(_) => 1,
-            Start::Seq(seq) => seq,
-        };
+        let first = self.start.first().unwrap_or(item.seq);
         self.hear(signer, at);
         self.meet(signer, stream, first, at);
         let room = self.limits.held_bytes.saturating_sub(self.held_bytes);
@@ -116,11 +128,7 @@ impl<M> Streams<M> {
     /// A signed heartbeat came: `signer` says how far its `stream` has got.
     pub fn heartbeat(&mut self, signer: &Identity, stream: StreamId, beat: Beat, at: Duration) {
         self.counts.heartbeats += 1;
-        let first = match self.start {
-            Start::Now => beat.newest.saturating_add(1),
-            Start::Oldest | Start::Since(_) => 1,
-            Start::Seq(seq) => seq,
-        };
+        let first = self.start.first().unwrap_or_else(|| beat.newest.saturating_add(1));
         self.meet(signer, stream, first, at);
         self.hear(signer, at);
         if let Some(known) = self.signers.get_mut(signer) {
@@ -215,6 +223,11 @@ impl<M> Streams<M> {
     /// delivered.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Whether a place has moved that is not kept yet.
+    pub fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
     }
 
     /// The places that have moved since this was called last, to be kept.

@@ -188,7 +188,8 @@ impl World {
                 Heard::Refused { code: rejected.code().as_str(), detail: rejected.reason().to_string() }
             }
             Ok(Err(error)) => Heard::Refused { code: "the consumer ended", detail: error.to_string() },
-            Err(_) => Heard::Nothing,
+            // It has no name, and knows of no gaps.
+            Ok(Ok(Event::Gap(_) | Event::Silent { .. })) | Err(_) => Heard::Nothing,
         }
     }
 

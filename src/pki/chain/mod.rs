@@ -60,6 +60,8 @@ pub struct ValidatedLeaf {
     certificate: Certificate,
     path: Vec<String>,
     revocation: RevocationPolicy,
+    /// The latest beginning of the certificates alone.
+    certified_from: Timestamp,
     valid_from: Timestamp,
     valid_until: Timestamp,
 }
@@ -100,7 +102,7 @@ impl TrustStore {
         purpose: &Purpose,
         at: Timestamp,
     ) -> Result<ValidatedLeaf, ChainError> {
-        validate::validate(self, leaf, intermediates, purpose, at)
+        validate::validate(self, leaf, intermediates, purpose, (at, at))
     }
 
     /// As [`TrustStore::validate`], but the same certificates are worked out once: while a verdict holds, it is handed out
@@ -121,6 +123,28 @@ impl TrustStore {
         let verdict = Arc::new(self.validate(leaf, intermediates, purpose, at)?);
         self.verdicts.keep(leaf, intermediates, purpose, &verdict);
         Ok(verdict)
+    }
+
+    /// Validates the leaf of something that was signed at `signed`, as of then; but by the revocation lists of `now`: a
+    /// certificate that was revoked since vouches for nothing, since whoever has its key can write any date.
+    ///
+    /// # Errors
+    /// As [`TrustStore::validate`].
+    pub fn validate_past(
+        &self,
+        leaf: &[u8],
+        intermediates: &[&[u8]],
+        purpose: &Purpose,
+        signed: Timestamp,
+        now: Timestamp,
+    ) -> Result<Arc<ValidatedLeaf>, ChainError> {
+        // What holds now held then, from the day on that all its certificates had begun.
+        if let Ok(verdict) = self.validate_cached(leaf, intermediates, purpose, now)
+            && (verdict.certified_from..=now).contains(&signed)
+        {
+            return Ok(verdict);
+        }
+        Ok(Arc::new(validate::validate(self, leaf, intermediates, purpose, (signed, now))?))
     }
 
     /// Whether revocation is checked.

@@ -32,12 +32,13 @@ use webpki::{
     UnknownStatusPolicy,
 };
 
-/// Checks every certificate of the path, the anchor excepted, and gives the window in which the lists hold.
+/// Checks every certificate of the path, the anchor excepted, and gives the window in which the lists hold. The lists are judged
+/// as of `lists_at`: those that tell of a certificate are the ones of today, whenever it was used.
 pub(super) fn check(
     store: &TrustStore,
     path: &Candidate<'_>,
     leaf: &EndEntityCert<'_>,
-    at: Timestamp,
+    (at, lists_at): (Timestamp, Timestamp),
 ) -> Result<Vec<(Timestamp, Timestamp)>, ChainError> {
     let mut lists = Vec::new();
     for (subject, issuer) in path.links() {
@@ -45,7 +46,7 @@ pub(super) fn check(
             subject: named(subject.subject(), ""),
             issuer: issuer.name(),
         })?;
-        check_dates(list, at)?;
+        check_dates(list, lists_at)?;
         check_crl_sign(list, issuer)?;
         lists.push(list);
     }

@@ -60,12 +60,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// Validates a leaf as of `at`, by revocation lists as of `lists_at`.
 pub(super) fn validate(
     store: &TrustStore,
     leaf: &[u8],
     intermediates: &[&[u8]],
     purpose: &Purpose,
-    at: Timestamp,
+    (at, lists_at): (Timestamp, Timestamp),
 ) -> Result<ValidatedLeaf, ChainError> {
     let leaf = Certificate::parse(leaf).map_err(|fault| malformed("leaf", "", fault))?;
     let public_key = check_leaf(store, &leaf, purpose, at)?;
@@ -94,7 +95,7 @@ pub(super) fn validate(
     let refused = RefCell::new(None);
     let examine = |path: &VerifiedPath<'_>| {
         let outcome = candidate(store, &leaf, &pool, path, purpose)
-            .and_then(|candidate| accept(store, &candidate, &end_entity, at));
+            .and_then(|candidate| accept(store, &candidate, &end_entity, (at, lists_at)));
         match outcome {
             Ok(acceptance) => {
                 accepted.replace(Some(acceptance));
@@ -118,15 +119,18 @@ pub(super) fn validate(
         )
         .map(|_| ());
     match (searched, accepted.into_inner()) {
-        (Ok(()), Some(Acceptance { identity, path, valid_from, valid_until })) => Ok(ValidatedLeaf {
-            identity,
-            public_key,
-            certificate: leaf,
-            path,
-            revocation: store.revocation,
-            valid_from,
-            valid_until,
-        }),
+        (Ok(()), Some(Acceptance { identity, path, certified_from, valid_from, valid_until })) => {
+            Ok(ValidatedLeaf {
+                identity,
+                public_key,
+                certificate: leaf,
+                path,
+                revocation: store.revocation,
+                certified_from,
+                valid_from,
+                valid_until,
+            })
+        }
         (outcome, _) => {
             let error = outcome.err().unwrap_or(webpki::Error::UnknownIssuer);
             Err(refused.into_inner().unwrap_or_else(|| explain(store, &leaf, &pool, purpose, at, &error)))
@@ -168,6 +172,7 @@ pub(super) fn unix_time(at: Timestamp) -> UnixTime {
 struct Acceptance {
     identity: Identity,
     path: Vec<String>,
+    certified_from: Timestamp,
     valid_from: Timestamp,
     valid_until: Timestamp,
 }
@@ -275,7 +280,7 @@ fn accept(
     store: &TrustStore,
     path: &Candidate<'_>,
     end_entity: &EndEntityCert<'_>,
-    at: Timestamp,
+    (at, lists_at): (Timestamp, Timestamp),
 ) -> Result<Acceptance, ChainError> {
     for issuer in &path.issuers {
         check_issuer_form(issuer)?;
@@ -296,9 +301,13 @@ fn accept(
 
     let certificates = path.links().map(|(subject, _)| subject).chain([&anchor.certificate]);
     let mut windows: Vec<_> = certificates.map(|c| (c.not_before(), c.not_after())).collect();
+    let begin = path.leaf.not_before();
+    let certified_from = windows.iter().map(|(from, _)| *from).fold(begin, Timestamp::max);
     match store.revocation {
         RevocationPolicy::NotChecked => {}
-        RevocationPolicy::Required => windows.extend(revocation::check(store, path, end_entity, at)?),
+        RevocationPolicy::Required => {
+            windows.extend(revocation::check(store, path, end_entity, (at, lists_at))?);
+        }
     }
 
     let identity = path
@@ -309,6 +318,7 @@ fn accept(
     Ok(Acceptance {
         identity,
         path: path.all_issuers().map(Issuer::name).collect(),
+        certified_from,
         valid_from: windows.iter().map(|(from, _)| *from).fold(leaf_from, Timestamp::max),
         valid_until: windows.iter().map(|(_, until)| *until).fold(leaf_until, Timestamp::min),
     })

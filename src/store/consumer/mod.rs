@@ -1,8 +1,16 @@
-//! What was delivered lately, kept over a restart in an SQLite file.
+//! What a named consumer keeps over a restart, in an SQLite file: its place in each stream, and what it was delivered lately.
 //!
-//! A message is written down before it is handed on, in one transaction with whatever arrived with it: after a kill at any
-//! point, nothing that was delivered can be delivered again as new. (After a loss of power the last instant may be
-//! missing: the write-ahead log is not flushed to the disk for each message.)
+//! * Of a message with a place in a stream, the place tells whether it was dealt with ([`ConsumerStore::move_places`]): it
+//!   moves when the consumer has acknowledged. What it was handed and did not acknowledge it is handed again.
+//! * A legacy message has no place: it is written down before it is handed on ([`ConsumerStore::keep`]), so that it cannot be
+//!   delivered again as new.
+//!
+//! What is written outlives a kill at any point. (After a loss of power the last instant may be missing: the write-ahead
+//! log is not flushed to the disk for each message. Then the last messages are delivered again.)
+
+mod places;
+
+pub use places::Place;
 
 use crate::freshness::{Freshness, Seen};
 use crate::identity::Identity;
@@ -17,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The number that says this file is one of these, in this form (`PRAGMA user_version`).
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How long to wait for another process that has the file, and may be about to end.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// The file of what was delivered lately.
-pub struct FreshnessStore {
+/// The file of one named consumer.
+pub struct ConsumerStore {
     connection: Connection,
     path: PathBuf,
     pruned: Timestamp,
@@ -31,7 +39,7 @@ pub struct FreshnessStore {
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FreshnessStoreError {
+pub enum ConsumerStoreError {
     /// A row that this program did not write.
     #[error("{}: {what}", path.display())]
     Content {
@@ -64,21 +72,21 @@ pub enum FreshnessStoreError {
     },
 }
 
-impl FreshnessStore {
+impl ConsumerStore {
     /// Opens the file, or makes it. Only its owner can read it: it tells who published what and when.
     ///
     /// # Errors
-    /// [`FreshnessStoreError`], with the file's name.
-    pub fn open(path: &Path) -> Result<Self, FreshnessStoreError> {
+    /// [`ConsumerStoreError`], with the file's name.
+    pub fn open(path: &Path) -> Result<Self, ConsumerStoreError> {
         if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
-                .map_err(|source| FreshnessStoreError::Create { path: directory.to_owned(), source })?;
+                .map_err(|source| ConsumerStoreError::Create { path: directory.to_owned(), source })?;
         }
         // Made here rather than by SQLite, so that it never exists with another mode; its log takes the same.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(FreshnessStoreError::Create { path: path.to_owned(), source }),
+            Err(source) => return Err(ConsumerStoreError::Create { path: path.to_owned(), source }),
         }
         let sqlite = |source| sqlite_error(path, source);
         let connection = Connection::open(path).map_err(sqlite)?;
@@ -90,10 +98,13 @@ impl FreshnessStore {
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
         if found == 0 {
-            connection.execute_batch(include_str!("freshness.sql")).map_err(sqlite)?;
+            connection.execute_batch(include_str!("consumer.sql")).map_err(sqlite)?;
+        } else if found == 1 {
+            // The first form knew of no places.
+            connection.execute_batch(include_str!("places.sql")).map_err(sqlite)?;
         } else if found != SCHEMA {
             let what = format!("the file has form {found}, this program knows {SCHEMA}");
-            return Err(FreshnessStoreError::Content { path: path.to_owned(), what });
+            return Err(ConsumerStoreError::Content { path: path.to_owned(), what });
         }
         let mut store = Self { connection, path: path.to_owned(), pruned: Timestamp::MIN };
         store.pruned = store.stored_pruned()?;
@@ -103,8 +114,8 @@ impl FreshnessStore {
     /// Takes up in `freshness` what was delivered before.
     ///
     /// # Errors
-    /// [`FreshnessStoreError`]; a row that cannot be read is one, rather than a message that may be replayed.
-    pub fn restore(&self, freshness: &mut Freshness) -> Result<(), FreshnessStoreError> {
+    /// [`ConsumerStoreError`]; a row that cannot be read is one, rather than a message that may be replayed.
+    pub fn restore(&self, freshness: &mut Freshness) -> Result<(), ConsumerStoreError> {
         let mut statement = self
             .connection
             .prepare("SELECT signer, timestamp, msg_id, stream, seq FROM seen ORDER BY rowid")
@@ -119,11 +130,11 @@ impl FreshnessStore {
         Ok(())
     }
 
-    /// Writes down what is about to be delivered, all of it or nothing, and drops what `freshness` has forgotten.
+    /// Writes down what is about to be delivered and has no place in a stream, all of it or nothing, and drops what `freshness` has forgotten.
     ///
     /// # Errors
-    /// [`FreshnessStoreError`]; the messages must not be delivered then.
-    pub fn keep(&mut self, delivered: &[Seen], forgotten: Timestamp) -> Result<(), FreshnessStoreError> {
+    /// [`ConsumerStoreError`]; the messages must not be delivered then.
+    pub fn keep(&mut self, delivered: &[Seen], forgotten: Timestamp) -> Result<(), ConsumerStoreError> {
         let prune = forgotten > self.pruned;
         match write(&mut self.connection, delivered, prune.then_some(forgotten)) {
             Ok(()) => {
@@ -134,7 +145,7 @@ impl FreshnessStore {
         }
     }
 
-    fn stored_pruned(&self) -> Result<Timestamp, FreshnessStoreError> {
+    fn stored_pruned(&self) -> Result<Timestamp, ConsumerStoreError> {
         let seconds: Option<i64> = self
             .connection
             .query_row("SELECT before FROM pruned", [], |row| row.get(0))
@@ -145,28 +156,28 @@ impl FreshnessStore {
             .map_err(|error: TimeError| self.content(&format!("table `pruned`: {error}")))
     }
 
-    fn sqlite(&self, source: rusqlite::Error) -> FreshnessStoreError {
+    fn sqlite(&self, source: rusqlite::Error) -> ConsumerStoreError {
         sqlite_error(&self.path, source)
     }
 
-    fn content(&self, what: &str) -> FreshnessStoreError {
-        FreshnessStoreError::Content { path: self.path.clone(), what: what.to_owned() }
+    fn content(&self, what: &str) -> ConsumerStoreError {
+        ConsumerStoreError::Content { path: self.path.clone(), what: what.to_owned() }
     }
 }
 
-fn sqlite_error(path: &Path, source: rusqlite::Error) -> FreshnessStoreError {
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> ConsumerStoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            FreshnessStoreError::InUse { path }
+            ConsumerStoreError::InUse { path }
         }
-        _ => FreshnessStoreError::Sqlite { path, source },
+        _ => ConsumerStoreError::Sqlite { path, source },
     }
 }
 
-impl fmt::Debug for FreshnessStore {
+impl fmt::Debug for ConsumerStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FreshnessStore({})", self.path.display())
+        write!(f, "ConsumerStore({})", self.path.display())
     }
 }
 
@@ -244,14 +255,14 @@ mod tests {
         let path = directory.path().join("state/freshness.sqlite");
         let now = Timestamp::from_unix(1_800_000_000).unwrap();
         let messages = [seen(1, 1_799_999_000), seen(2, 1_799_999_900), seen(3, 1_799_999_990)];
-        let mut store = FreshnessStore::open(&path).unwrap();
+        let mut store = ConsumerStore::open(&path).unwrap();
         store.keep(&messages, Timestamp::MIN).unwrap();
         store.keep(&[], now.plus_seconds(-600)).unwrap();
-        let second = FreshnessStore::open(&path).unwrap_err();
-        assert!(matches!(second, FreshnessStoreError::InUse { .. }), "{second}");
+        let second = ConsumerStore::open(&path).unwrap_err();
+        assert!(matches!(second, ConsumerStoreError::InUse { .. }), "{second}");
         drop(store);
 
-        let store = FreshnessStore::open(&path).unwrap();
+        let store = ConsumerStore::open(&path).unwrap();
         let mut freshness = Freshness::new(Window::STANDARD);
         store.restore(&mut freshness).unwrap();
         assert_eq!(freshness.forgotten(), now.plus_seconds(-600));
@@ -265,7 +276,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
         std::fs::write(&path, "this is no database, and longer than a header would be".repeat(4)).unwrap();
-        let error = FreshnessStore::open(&path).unwrap_err().to_string();
+        let error = ConsumerStore::open(&path).unwrap_err().to_string();
         assert!(error.contains("state: file is not a database"), "{error}");
     }
 }
