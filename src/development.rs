@@ -16,12 +16,13 @@
 
 use crate::identity::{IdentityError, SpiffeId};
 use crate::limits::Limits;
-use crate::pki::authority::{Authority, AuthorityError, RevocationReason, Revoked};
+use crate::pki::authority::{Authority, AuthorityError, IssuedCrl, RevocationReason, Revoked};
 use crate::pki::certificate::{Certificate, IdentityRule};
 use crate::pki::chain::{RevocationPolicy, TrustError, TrustStore};
 use crate::pki::key::{KeyKind, PrivateKey, PrivateKeyError};
 use crate::pki::profile::{ProfileError, Profiles};
 use crate::pki::serial::{Serial, SerialError};
+use crate::policy::signature::{PolicySignError, PolicySigner};
 use crate::sign::{SignError, Signer};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub enum DevelopmentError {
     Authority(#[from] AuthorityError),
     Identity(#[from] IdentityError),
     Key(#[from] PrivateKeyError),
+    PolicySigner(#[from] PolicySignError),
     Profile(#[from] ProfileError),
     Serial(#[from] SerialError),
     Sign(#[from] SignError),
@@ -101,12 +103,46 @@ impl Development {
         Ok(Signer::new(Arc::new(key), certificates, Limits::STANDARD)?)
     }
 
+    /// Makes an operator's key and certificate (`spiffe://TRUST_DOMAIN/ENV/operator/NAME`), and gives what signs policies with
+    /// them.
+    ///
+    /// # Errors
+    /// [`DevelopmentError`], if the parts make no identity.
+    pub fn policy_signer(&self, env: &str, name: &str) -> Result<PolicySigner, DevelopmentError> {
+        let key = PrivateKey::generate(KeyKind::P256)?;
+        let certificate = self.operator_certificate(&key, env, name)?;
+        Ok(PolicySigner::new(Arc::new(key), vec![certificate])?)
+    }
+
+    /// As [`Development::policy_signer`], with a key of yours: only the certificate.
+    ///
+    /// # Errors
+    /// [`DevelopmentError`], if the parts make no identity.
+    pub fn operator_certificate(
+        &self,
+        key: &PrivateKey,
+        env: &str,
+        name: &str,
+    ) -> Result<Certificate, DevelopmentError> {
+        let identity = SpiffeId::new(&self.trust_domain, env, "operator", name)?;
+        let issued = self.issuing.issue_operator(&identity, key.public_spki(), self.lifetime, self.now)?;
+        Ok(issued.certificate().clone())
+    }
+
     /// Revokes the certificate that a signer has. A [`TrustStore`] made from here on refuses it.
     ///
     /// # Errors
     /// [`DevelopmentError::Serial`], if its certificate has none that a list can name.
     pub fn revoke(&mut self, signer: &Signer) -> Result<(), DevelopmentError> {
-        let serial = Serial::from_bytes(signer.certificate().serial())?;
+        self.revoke_certificate(signer.certificate())
+    }
+
+    /// Revokes a certificate that was issued here.
+    ///
+    /// # Errors
+    /// [`DevelopmentError::Serial`], if it has no serial number that a list can name.
+    pub fn revoke_certificate(&mut self, certificate: &Certificate) -> Result<(), DevelopmentError> {
+        let serial = Serial::from_bytes(certificate.serial())?;
         let reason = RevocationReason::KeyCompromise;
         self.revoked.push(Revoked { serial, at: self.now, reason, invalid_since: None });
         Ok(())
@@ -117,16 +153,34 @@ impl Development {
     /// # Errors
     /// [`DevelopmentError`], if a list cannot be signed.
     pub fn trust(&self) -> Result<TrustStore, DevelopmentError> {
-        let week = Duration::from_secs(7 * 86_400);
-        let number = u64::try_from(self.revoked.len()).unwrap_or(u64::MAX).saturating_add(1);
-        let root_list = self.root.crl(1, &[], week, self.now)?;
-        let list = self.issuing.crl(number, &self.revoked, week, self.now)?;
+        let (root_list, list) = self.lists()?;
         Ok(TrustStore::builder(RevocationPolicy::Required)
             .anchor("the root", self.root.certificate().clone(), IdentityRule::SpiffeUri)?
             .intermediate("the issuing authority", self.issuing.certificate().clone())?
             .crl("the root's list", root_list.into_crl())?
             .crl("the issuing authority's list", list.into_crl())?
             .build()?)
+    }
+
+    /// The same as files in PEM: each file's name, and what it holds. They go by the names that `fedmsg init` gives them.
+    ///
+    /// # Errors
+    /// [`DevelopmentError`], if a list cannot be signed.
+    pub fn trust_files(&self) -> Result<[(&'static str, String); 4], DevelopmentError> {
+        let (root_list, list) = self.lists()?;
+        Ok([
+            ("root.crt", self.root.to_pem()),
+            ("issuing.crt", self.issuing.to_pem()),
+            ("root.crl", root_list.to_pem()),
+            ("issuing.crl", list.to_pem()),
+        ])
+    }
+
+    fn lists(&self) -> Result<(IssuedCrl, IssuedCrl), DevelopmentError> {
+        let week = Duration::from_secs(7 * 86_400);
+        let number = u64::try_from(self.revoked.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let root_list = self.root.crl(1, &[], week, self.now)?;
+        Ok((root_list, self.issuing.crl(number, &self.revoked, week, self.now)?))
     }
 
     /// The root's certificate.

@@ -45,7 +45,7 @@ pub enum ProfileName {
     Gateway,
     /// What keeps the messages.
     Archive,
-    /// A person.
+    /// A person, who may sign policies besides.
     Operator,
 }
 

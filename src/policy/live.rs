@@ -134,6 +134,14 @@ impl LivePolicy {
         Ok(Arc::clone(&now.policy))
     }
 
+    /// Whether `next` may follow the policy in force: what [`LivePolicy::replace`] asks.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn check(&self, next: &Policy) -> Result<(), Superseded> {
+        follows(next, &self.0.in_force.load().policy)
+    }
+
     /// Puts a candidate beside the policy in force, or takes it away, and gives back the one that was.
     pub fn set_candidate(&self, candidate: Option<Arc<Policy>>) -> Option<Arc<Policy>> {
         let _replacing = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,6 +27,7 @@ mod publisher;
 mod reach;
 mod rules;
 mod selftest;
+pub mod signature;
 mod suite;
 mod tree;
 

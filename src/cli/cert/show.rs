@@ -189,6 +189,7 @@ fn purposes(oids: &[String]) -> String {
             "1.3.6.1.5.5.7.3.2" => "clientAuth",
             "1.3.6.1.5.5.7.3.3" => "codeSigning",
             "1.3.6.1.5.5.7.3.36" => "documentSigning",
+            "1.3.6.1.5.5.7.3.41" => "configSigning",
             _ => return oid.clone(),
         };
         format!("{known} ({oid})")

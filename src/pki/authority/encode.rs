@@ -19,7 +19,9 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// id-kp-documentSigning (RFC 9336), the one purpose of a service's certificate.
-const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+pub(super) const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+/// id-kp-configSigning (RFC 9809), which an operator's has as well.
+pub(super) const CONFIG_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 41];
 /// The longest organisation name, in characters (RFC 5280, appendix A.1, `ub-organization-name`).
 const MAX_ORGANIZATION: usize = 64;
 
@@ -116,21 +118,22 @@ pub(super) fn cross(
     Ok(params.signed_by(&key, issuer)?.der().to_vec())
 }
 
-/// A service's certificate: `digitalSignature`, documentSigning, CA:FALSE, one URI, whatever was asked for.
+/// A leaf: `digitalSignature`, the purposes, CA:FALSE, one URI, whatever was asked for.
 pub(super) fn service(
     issuer: &Issuer<'_, Signer>,
     identity: &SpiffeId,
     common_name: &str,
     spki: &[u8],
-    not_before: Timestamp,
-    not_after: Timestamp,
+    purposes: &[[u64; 9]],
+    (not_before, not_after): (Timestamp, Timestamp),
 ) -> Result<Vec<u8>, AuthorityError> {
     let mut params = dated(&random_serial()?, not_before, not_after)?;
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.subject_alt_names = vec![SanType::URI(identity.as_str().try_into()?)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(DOCUMENT_SIGNING.to_vec())];
+    params.extended_key_usages =
+        purposes.iter().map(|oid| ExtendedKeyUsagePurpose::Other(oid.to_vec())).collect();
     let certificate = params.signed_by(&SubjectPublicKeyInfo::from_der(spki)?, issuer)?;
     Ok(certificate.der().to_vec())
 }

@@ -234,13 +234,39 @@ impl Authority {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<Issued, AuthorityError> {
+        self.issue_for(identity, spki, &[encode::DOCUMENT_SIGNING], lifetime, now)
+    }
+
+    /// As [`Authority::issue`], for a person who may sign policies besides ([`Purpose::ConfigSigning`]).
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_operator(
+        &self,
+        identity: &SpiffeId,
+        spki: &[u8],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Issued, AuthorityError> {
+        let purposes = [encode::DOCUMENT_SIGNING, encode::CONFIG_SIGNING];
+        self.issue_for(identity, spki, &purposes, lifetime, now)
+    }
+
+    fn issue_for(
+        &self,
+        identity: &SpiffeId,
+        spki: &[u8],
+        purposes: &[[u64; 9]],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Issued, AuthorityError> {
         self.check_valid(now)?;
         let common_name = format!("{}-{}", identity.service(), identity.host());
         if common_name.len() > MAX_COMMON_NAME {
             return Err(AuthorityError::CommonName { found: common_name.len(), name: common_name });
         }
-        let (not_before, not_after) = self.window(lifetime, now);
-        let der = encode::service(&self.issuer, identity, &common_name, spki, not_before, not_after)?;
+        let window = self.window(lifetime, now);
+        let der = encode::service(&self.issuer, identity, &common_name, spki, purposes, window)?;
         let leaf = self.validate(&der, now)?;
         if *leaf.identity() != Identity::Spiffe(identity.clone()) {
             return Err(AuthorityError::Identity {
@@ -360,8 +386,9 @@ impl Authority {
     fn probe(&self, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
         let identity = SpiffeId::new("probe.invalid", "dev", "probe", "probe")?;
         let key = PrivateKey::generate(KeyKind::P256)?;
-        let (not_before, not_after) = self.window(Duration::from_secs(60), now);
-        encode::service(&self.issuer, &identity, "probe", key.public_spki(), not_before, not_after)
+        let window = self.window(Duration::from_secs(60), now);
+        let purposes = [encode::DOCUMENT_SIGNING];
+        encode::service(&self.issuer, &identity, "probe", key.public_spki(), &purposes, window)
     }
 
     /// From a minute ago, for `lifetime`, within this authority's own validity.

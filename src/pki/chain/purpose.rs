@@ -8,6 +8,9 @@ use x509_parser::asn1_rs::Oid;
 /// `id-kp-documentSigning` (RFC 9336).
 const DOCUMENT_SIGNING: &str = "1.3.6.1.5.5.7.3.36";
 const DOCUMENT_SIGNING_CONTENT: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 3, 36];
+/// `id-kp-configSigning` (RFC 9809).
+const CONFIG_SIGNING: &str = "1.3.6.1.5.5.7.3.41";
+const CONFIG_SIGNING_CONTENT: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 3, 41];
 /// `anyExtendedKeyUsage` (RFC 5280, section 4.2.1.12): enough for an issuer, never for a leaf.
 const ANY_CONTENT: [u8; 4] = [0x55, 0x1d, 0x25, 0];
 pub(super) const ANY: &str = "2.5.29.37.0";
@@ -17,6 +20,8 @@ pub(super) const ANY: &str = "2.5.29.37.0";
 pub enum Purpose {
     /// Any, or none: the extension is not looked at.
     Any,
+    /// `id-kp-configSigning` (RFC 9809): what operators sign policies under. A service's certificate does not have it.
+    ConfigSigning,
     /// `id-kp-documentSigning` (RFC 9336): what services sign messages under.
     DocumentSigning,
     /// Another, for foreign authorities.
@@ -40,6 +45,7 @@ impl Purpose {
     pub fn oid(&self) -> Option<&str> {
         match self {
             Self::Any => None,
+            Self::ConfigSigning => Some(CONFIG_SIGNING),
             Self::DocumentSigning => Some(DOCUMENT_SIGNING),
             Self::Other(oid) => Some(&oid.text),
         }
@@ -48,6 +54,7 @@ impl Purpose {
     fn content(&self) -> Option<&[u8]> {
         match self {
             Self::Any => None,
+            Self::ConfigSigning => Some(&CONFIG_SIGNING_CONTENT),
             Self::DocumentSigning => Some(&DOCUMENT_SIGNING_CONTENT),
             Self::Other(oid) => Some(&oid.content),
         }
@@ -58,6 +65,7 @@ impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any"),
+            Self::ConfigSigning => write!(f, "configSigning ({CONFIG_SIGNING})"),
             Self::DocumentSigning => write!(f, "documentSigning ({DOCUMENT_SIGNING})"),
             Self::Other(oid) => f.write_str(&oid.text),
         }
@@ -79,8 +87,10 @@ impl FromStr for Purpose {
         if canonical == ANY || oid.as_bytes().is_empty() {
             return Err(refused());
         }
-        if canonical == DOCUMENT_SIGNING {
-            return Ok(Self::DocumentSigning);
+        match canonical.as_str() {
+            CONFIG_SIGNING => return Ok(Self::ConfigSigning),
+            DOCUMENT_SIGNING => return Ok(Self::DocumentSigning),
+            _ => {}
         }
         Ok(Self::Other(PurposeOid { text: canonical.into(), content: oid.as_bytes().into() }))
     }
@@ -112,6 +122,7 @@ mod tests {
     #[test]
     fn purposes_are_read() {
         assert_eq!(DOCUMENT_SIGNING.parse(), Ok(Purpose::DocumentSigning));
+        assert_eq!(CONFIG_SIGNING.parse(), Ok(Purpose::ConfigSigning));
         assert_eq!("any".parse(), Ok(Purpose::Any));
         let code: Purpose = "1.3.6.1.5.5.7.3.3".parse().unwrap();
         assert_eq!(code.oid(), Some("1.3.6.1.5.5.7.3.3"));

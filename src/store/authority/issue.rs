@@ -113,12 +113,14 @@ impl AuthorityStore {
         let issuer = self.active(self.issues());
         self.check_not_revoked(issuer)?;
         self.check_not_compromised(approved)?;
-        let issued = self.signer(issuer, now)?.issue(
-            approved.identity(),
-            approved.spki(),
-            approved.lifetime(),
-            now,
-        )?;
+        let authority = self.signer(issuer, now)?;
+        let (identity, spki, lifetime) = (approved.identity(), approved.spki(), approved.lifetime());
+        let issued = match approved.profile() {
+            ProfileName::Operator => authority.issue_operator(identity, spki, lifetime, now)?,
+            ProfileName::Archive | ProfileName::Gateway | ProfileName::Service => {
+                authority.issue(identity, spki, lifetime, now)?
+            }
+        };
         let certificate = issued.certificate();
         let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
         let identity = Some(approved.identity());

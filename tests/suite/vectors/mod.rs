@@ -3,6 +3,7 @@
 mod case;
 mod legacy;
 mod peer;
+mod policy;
 mod refused;
 mod wire;
 mod write;
