@@ -19,7 +19,9 @@ use crate::limits::Limits;
 use crate::message::RawMessage;
 use crate::reason::ReasonCode;
 use crate::store::consumer::{ConsumerStore, ConsumerStoreError};
-use crate::store::policy::{PolicyFileError, PolicyStatus, PolicyWatch};
+use crate::store::policy::{
+    PolicyFileError, PolicyFiles, PolicyStatus, PolicyWatch, StatusError, StatusFile,
+};
 use crate::store::trust::{ReloadingVerifier, TrustFileErrors};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::{PatternError, TopicPattern};
@@ -63,6 +65,8 @@ pub struct Subscriber {
     freshness: Freshness,
     /// `None`: it has no name, and what was delivered is forgotten when the process ends.
     named: Option<Named>,
+    /// Where others read how it is doing; `None`: it has no name.
+    published: Option<StatusFile>,
     /// What is to be said before anything else.
     waiting: VecDeque<Event>,
     clock: Arc<dyn Clock>,
@@ -149,6 +153,9 @@ pub enum SubscribeError {
     /// The consumer's file: its place cannot be read or written down, and so nothing may be delivered.
     #[error(transparent)]
     Store(#[from] ConsumerStoreError),
+    /// Others could not be told how it is doing.
+    #[error(transparent)]
+    Status(#[from] StatusError),
     /// The socket could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -171,17 +178,17 @@ impl Subscriber {
         let limits = config.limits.to_limits();
         let subscription = Subscription::new(parse_patterns(patterns, &limits)?);
         let prefixes = subscription.prefixes().to_vec();
-        Self::connect(config, subscription, &prefixes).await
+        Self::connect(config, subscription, &prefixes, None).await
     }
 
     async fn connect(
         config: &Config,
         subscription: Subscription,
         prefixes: &[String],
+        published: Option<StatusFile>,
     ) -> Result<Self, SubscribeError> {
         let limits = config.limits.to_limits();
-        let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
-        let policy = PolicyWatch::open(files, limits)?;
+        let policy = PolicyWatch::publishing(PolicyFiles::of(config), published.clone())?;
         let reload = ReloadingVerifier::open(config, policy.live().clone(), limits)?;
         let verifier = reload.current();
         let window = Window {
@@ -194,13 +201,14 @@ impl Subscriber {
         Ok(Self {
             reload: Some(reload),
             policy: Some(policy),
+            published,
             ..Self::new(socket, subscription, verifier, window)
         })
     }
 
     /// As [`Subscriber::open`], by a name under which its place in each publisher's stream is kept over a restart
-    /// (`freshness.state`): it goes on at the first message that was not acknowledged, and asks for what it missed. One consumer of a
-    /// name runs at a time.
+    /// (`freshness.state`): it goes on at the first message that was not acknowledged, and asks for what it missed. How it is
+    /// doing can be read meanwhile (`fedmsg policy status`). One consumer of a name runs at a time.
     ///
     /// # Errors
     /// As [`Subscriber::open`]; [`SubscribeError::NoState`], if there is nowhere to keep the place; [`SubscribeError::Store`], if
@@ -221,7 +229,8 @@ impl Subscriber {
         let subscription = Subscription::new(parse_patterns(patterns, &config.limits.to_limits())?);
         // PREFIX.ENV.SERVICE
         let prefixes = subscription.service_prefixes(config.bus.prefix.fields().count() + 2);
-        let subscriber = Self::connect(config, subscription, &prefixes).await?;
+        let published = StatusFile::open(state.path(), name, SystemClock.now())?;
+        let subscriber = Self::connect(config, subscription, &prefixes, Some(published)).await?;
         subscriber.named(store, Arc::new(NoReplay), from, StreamLimits::STANDARD)
     }
 
@@ -234,7 +243,7 @@ impl Subscriber {
     ) -> Self {
         let (freshness, clock) = (Freshness::new(window), Arc::new(SystemClock));
         let (counts, next_forget) = (Counts::default(), Timestamp::MIN);
-        let (reload, policy, named, waiting) = (None, None, None, VecDeque::new());
+        let (reload, policy, named, published, waiting) = (None, None, None, None, VecDeque::new());
         Self {
             socket,
             subscription,
@@ -243,6 +252,7 @@ impl Subscriber {
             policy,
             freshness,
             named,
+            published,
             waiting,
             clock,
             counts,
@@ -303,6 +313,10 @@ impl Subscriber {
     /// A [`SubscribeError`], after which nothing more will come.
     pub async fn event(&mut self) -> Result<Event, SubscribeError> {
         loop {
+            if let Some(published) = &self.published {
+                let Counts { delivered, unwanted, rejected, .. } = &self.counts;
+                published.tally().set(*delivered, *unwanted, rejected);
+            }
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
             }
@@ -362,6 +376,13 @@ impl Subscriber {
     pub fn reload_policy(&self) {
         if let Some(policy) = &self.policy {
             policy.reload();
+        }
+    }
+
+    /// Has the files of `[trust]` read again, however they look.
+    pub fn reload_trust(&self) {
+        if let Some(reload) = &self.reload {
+            reload.reload();
         }
     }
 

@@ -6,14 +6,14 @@ use crate::bus::SubscribeError;
 use crate::config::{Config, Entry, FilePath, Origin, Sources};
 use crate::pki::chain::{Purpose, TrustStore};
 use crate::pki::lifetime::{Expiry, Lifetime, LifetimeKind};
+use crate::policy::signature::SignatureError;
 use crate::store::credentials::Credentials;
 use crate::store::expiry;
-use crate::store::policy::{self, PolicyFileError};
+use crate::store::policy::{PolicyFileError, PolicyFiles, RememberedError};
 use crate::store::trust::{TrustFileError, TrustFileErrors, TrustFiles};
 use crate::time::{Clock, SystemClock, Timestamp};
 use clap::Subcommand;
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// Show and check the configuration.
 #[derive(Debug, clap::Args)]
@@ -80,9 +80,51 @@ const NO_POLICY: &str =
 
 /// Why there is no policy, with what mends it.
 pub(super) fn no_policy(error: PolicyFileError) -> CliError {
-    let missing = matches!(error, PolicyFileError::NotConfigured);
+    let hint = policy_hint(&error);
+    if let PolicyFileError::Trust(errors) = error {
+        return trust(errors);
+    }
     let complaint = CliError::from(error);
-    if missing { complaint.hint(NO_POLICY) } else { complaint }
+    match hint {
+        Some(hint) => complaint.hint(hint),
+        None => complaint,
+    }
+}
+
+/// What mends a policy that cannot be put in force, where that can be said.
+fn policy_hint(error: &PolicyFileError) -> Option<&'static str> {
+    match error {
+        PolicyFileError::NotConfigured => Some(NO_POLICY),
+        PolicyFileError::NotSigned { .. } => {
+            Some("`fedmsg policy sign --operator NAME` signs it, with an operator's certificate")
+        }
+        PolicyFileError::Signature { source, .. } => match **source {
+            SignatureError::Chain(_) => Some(
+                "an operator's certificate is made by `fedmsg ca issue operator --host NAME --profile operator`",
+            ),
+            SignatureError::Expired { .. }
+            | SignatureError::Files { .. }
+            | SignatureError::OutlivesCertificate { .. }
+            | SignatureError::Serial { .. } => Some("`fedmsg policy sign --operator NAME` signs it anew"),
+            SignatureError::Signer { .. } => Some("policy.signers says who may"),
+            SignatureError::Algorithm { .. }
+            | SignatureError::Certificate { .. }
+            | SignatureError::Malformed(_)
+            | SignatureError::NotYetValid { .. }
+            | SignatureError::Signature(_) => None,
+        },
+        PolicyFileError::Remembered(RememberedError::Older { .. } | RememberedError::OtherBytes { .. }) => {
+            Some("raise its serial above the one that was in force, and sign it anew")
+        }
+        PolicyFileError::Candidate(_)
+        | PolicyFileError::NoAnchor
+        | PolicyFileError::Policy(_)
+        | PolicyFileError::Read { .. }
+        | PolicyFileError::Remembered(_)
+        | PolicyFileError::TooLarge { .. }
+        | PolicyFileError::Trust(_)
+        | PolicyFileError::Watch { .. } => None,
+    }
 }
 
 /// Why there is no subscriber, with what mends it.
@@ -90,22 +132,20 @@ pub(super) fn subscribing(error: SubscribeError) -> CliError {
     if let SubscribeError::Trust(errors) = error {
         return trust(errors);
     }
+    if let SubscribeError::Policy(error) = error {
+        return no_policy(error);
+    }
     let hint = match error {
         SubscribeError::NoEndpoints => {
             Some("`fedmsg init DIR` makes a bus with endpoints; `--config DIR` then uses it")
         }
-        SubscribeError::Policy(PolicyFileError::NotConfigured) => Some(NO_POLICY),
         SubscribeError::NoState => Some("set `state` in [freshness], in a file of fedmsg.d"),
         SubscribeError::Connect(_)
         | SubscribeError::Name { .. }
         | SubscribeError::Pattern { .. }
-        | SubscribeError::Policy(
-            PolicyFileError::Policy(_)
-            | PolicyFileError::Read { .. }
-            | PolicyFileError::TooLarge { .. }
-            | PolicyFileError::Watch { .. },
-        )
+        | SubscribeError::Policy(_)
         | SubscribeError::Receive(_)
+        | SubscribeError::Status(_)
         | SubscribeError::Store(_)
         | SubscribeError::Trust(_) => None,
     };
@@ -321,22 +361,26 @@ impl Findings {
 
     fn policy(&mut self, config: &Config) {
         self.named(&config.policy.files);
-        let paths: Vec<PathBuf> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
-        if paths.is_empty() {
+        self.named(&config.policy.candidate);
+        let (files, now) = (PolicyFiles::of(config), SystemClock.now());
+        if files.is_signature_required() {
+            self.read.extend(files.signature().map(|file| file.display().to_string()));
+        }
+        if files.files().is_empty() {
             let none = "no policy is configured (policy.files), so that every message is refused";
             return self.warnings.push(CliError::new(none));
         }
-        match policy::read(&paths, &config.limits.to_limits()) {
-            Ok(_) => {}
-            Err(PolicyFileError::Policy(errors)) => self.errors.extend(errors.iter().map(CliError::new)),
-            Err(
-                error @ (PolicyFileError::NotConfigured
-                | PolicyFileError::Read { .. }
-                | PolicyFileError::TooLarge { .. }
-                | PolicyFileError::Watch { .. }),
-            ) => {
-                self.errors.push(error.into());
+        for read in [files.read(now).map(|_| ()), files.read_candidate().map(|_| ())] {
+            match read {
+                Ok(()) => {}
+                Err(PolicyFileError::Policy(errors)) => self.errors.extend(errors.iter().map(CliError::new)),
+                // It was said of the trust itself.
+                Err(PolicyFileError::Trust(_)) => {}
+                Err(error) => self.errors.push(no_policy(error)),
             }
+        }
+        if let Some(Err(error)) = files.optional_signature(now) {
+            self.warnings.push(no_policy(error));
         }
     }
 

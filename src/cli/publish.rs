@@ -219,6 +219,9 @@ async fn front(under_way: &mut VecDeque<Queued>) -> Result<Published, PublishErr
 }
 
 fn opening(error: PublishError, service: &str, config: &Config, global: &Global) -> CliError {
+    if let PublishError::PolicyFile(error) = error {
+        return config::no_policy(error);
+    }
     let hint = if let PublishError::Credentials(CredentialsError::Missing { .. }) = &error {
         let host = config.publisher.host.as_ref().map_or("HOST", |host| host.as_str());
         let issue = format!("ca issue {service} --host {host} --env {}", config.bus.env.as_str());

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::message::{Malformed, RawMessage, Unverified};
 use serde_json::json;
 use std::future::Future;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,8 +27,8 @@ use tokio::time::timeout;
 ///
 /// Publishers' heartbeats are shown where a --topic names them: '*.*.*.*.bus.heartbeat'.
 ///
-/// Ends on Ctrl-C, after --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and did
-/// not come).
+/// Ends on Ctrl-C or SIGTERM, after --count messages (exit 0), or after --timeout (exit 1 if --count messages were asked for and
+/// did not come), and says then how many came. On SIGHUP it reads the policy and the trust again, and goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Topics to watch: whole fields, `*` is one field, a final `#` any number. May be repeated.
@@ -74,7 +74,7 @@ async fn verified(
     config: &Config,
     out: &mut Output,
 ) -> Result<Outcome, CliError> {
-    let asked = Asked::new()?;
+    let (asked, mut hangup) = (Asked::new()?, Hangup::new()?);
     let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let opened = match &args.name {
         None => Subscriber::open(config, &patterns).await,
@@ -88,6 +88,14 @@ async fn verified(
         while args.count.is_none_or(|count| shown < count) {
             tokio::select! {
                 () = links.changed() => links.say(out),
+                heard = hangup.heard() => match heard {
+                    Heard::Gone => break,
+                    Heard::Reload => {
+                        subscriber.reload_policy();
+                        subscriber.reload_trust();
+                        out.say("SIGHUP: the policy and the trust are read again");
+                    }
+                },
                 event = subscriber.event() => match event? {
                     Event::Delivery(delivery) => {
                         shown += 1;
@@ -122,7 +130,7 @@ async fn unverified(
     out: &mut Output,
 ) -> Result<Outcome, CliError> {
     let limits = config.limits.to_limits();
-    let asked = Asked::new()?;
+    let (asked, mut hangup) = (Asked::new()?, Hangup::new()?);
     let patterns: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let subscription = Subscription::new(parse_patterns(&patterns, &limits)?);
     let endpoints = all_endpoints(config).map_err(config::subscribing)?;
@@ -135,6 +143,10 @@ async fn unverified(
         while args.count.is_none_or(|count| shown < count) {
             tokio::select! {
                 () = links.changed() => links.say(out),
+                heard = hangup.heard() => match heard {
+                    Heard::Gone => break,
+                    Heard::Reload => out.say("SIGHUP: nothing is verified, so that there is nothing to read again"),
+                },
                 received = socket.recv() => {
                     let received = received?;
                     match look(received.message, &subscription, &limits) {
@@ -189,6 +201,35 @@ impl Asked {
     fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
+}
+
+/// Listens for SIGHUP, which asks for what is in the files, or says that the terminal has gone.
+struct Hangup {
+    signal: Signal,
+    /// Whether there was a terminal at the start.
+    terminal: bool,
+}
+
+enum Heard {
+    Gone,
+    Reload,
+}
+
+impl Hangup {
+    fn new() -> io::Result<Self> {
+        Ok(Self { signal: signal(SignalKind::hangup())?, terminal: has_terminal() })
+    }
+
+    async fn heard(&mut self) -> Heard {
+        if self.signal.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        if self.terminal && !has_terminal() { Heard::Gone } else { Heard::Reload }
+    }
+}
+
+fn has_terminal() -> bool {
+    io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 /// Runs `work` until it is done, the time is up, or somebody asks for the end.

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::message::Unverified;
 use crate::policy::danger;
-use crate::store::policy;
+use crate::store::policy::PolicyFiles;
 use crate::store::trust::TrustFiles;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::verify::{Rejected, Verified, Verifier};
@@ -147,15 +147,15 @@ fn verifier(args: &Args, config: &Config, out: &mut Output) -> Result<Verifier, 
     let limits = config.limits.to_limits();
     let trust = TrustFiles::load(config).map_err(config::trust)?;
     let files = if args.policy.is_empty() {
-        config.policy.files.iter().map(|file| file.path().to_owned()).collect()
+        PolicyFiles::of(config)
     } else {
-        args.policy.clone()
+        PolicyFiles::unsigned(args.policy.clone(), limits)
     };
-    let policy = if files.is_empty() && args.legacy_ca.is_some() {
+    let policy = if files.files().is_empty() && args.legacy_ca.is_some() {
         out.warn("no policy is configured: who may publish which topic is not checked");
         danger::allow_everything()
     } else {
-        policy::read(&files, &limits).map_err(config::no_policy)?
+        files.read(SystemClock.now()).map_err(config::no_policy)?.into_policy()
     };
     Ok(trust.into_verifier(Arc::new(policy), limits))
 }

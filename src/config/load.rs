@@ -192,7 +192,7 @@ impl Loader {
 
     /// What keys demand of each other, once all are merged.
     fn relations(&mut self) {
-        let Config { bus, legacy, endpoints, .. } = &self.config;
+        let Config { bus, legacy, endpoints, policy, freshness, .. } = &self.config;
         if !bus.envs.contains(&bus.env) {
             self.errors.push(ConfigError::EnvironmentUnlisted {
                 origin: bus.env.origin().clone(),
@@ -215,6 +215,32 @@ impl Loader {
                 }
                 Some(LegacyRevocation::Crl | LegacyRevocation::NotChecked) => {}
             }
+        }
+        let signature = &policy.require_signature;
+        let mut needs = |origin: &Origin, because, missing| {
+            self.errors.push(ConfigError::Incomplete { origin: origin.clone(), because, missing });
+        };
+        if **signature {
+            let origin = signature.origin();
+            if policy.signers.is_empty() {
+                needs(origin, "policy.require_signature = true", "policy.signers");
+            }
+            if policy.files.is_empty() {
+                needs(origin, "policy.require_signature = true", "policy.files");
+            }
+            if freshness.state.is_none() {
+                needs(origin, "policy.require_signature = true", "freshness.state");
+            }
+            if policy.files.len() > 1 && policy.signature.is_none() {
+                needs(
+                    policy.files.origin(),
+                    "policy.require_signature = true, with several policy.files,",
+                    "policy.signature",
+                );
+            }
+        } else if !policy.signers.is_empty() && *signature.origin() == Origin::BuiltIn {
+            // Whoever names signers may think that this is enough.
+            needs(policy.signers.origin(), "policy.signers", "policy.require_signature");
         }
         let mut bound = BTreeMap::new();
         for (service, list) in endpoints.iter() {

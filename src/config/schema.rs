@@ -10,6 +10,7 @@ use super::value::{
 };
 use crate::endpoint::Endpoint;
 use crate::limits::Limits;
+use crate::policy::PublisherPattern;
 use crate::topic::Topic;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -276,6 +277,17 @@ sections! {
     "policy" policy PolicyConfig {
         /// The routing policy's files. Without any, every message is refused.
         files: Vec<FilePath> = "";
+        /// Whether the policy has to be signed by an operator: at the start, and whenever it changes. Needs `signers` and
+        /// `freshness.state`, where the serial in force is remembered.
+        require_signature: bool = "false";
+        /// The operators who may sign it. Where there are any, `require_signature` has to be stated.
+        signers: Vec<PublisherPattern> = "";
+        /// The signature's file. Without it, that is the policy's file with `.sig` after its name; where there are several
+        /// files, it has to be stated.
+        signature: FilePath;
+        /// The files of a policy that runs beside the one in force and decides nothing: what it would decide otherwise is
+        /// counted and logged.
+        candidate: Vec<FilePath> = "";
     }
     /// `[freshness]`: which messages are too old, too new, or have been seen.
     "freshness" freshness FreshnessConfig {
@@ -283,8 +295,9 @@ sections! {
         past: Seconds = "10m";
         /// How far ahead a message's timestamp may lie.
         future: Seconds = "2m";
-        /// The directory in which each named consumer keeps, over a restart, its place in each publisher's stream. A consumer
-        /// without a name remembers what it was delivered for as long as it runs.
+        /// The directory in which each named consumer keeps, over a restart, its place in each publisher's stream, and says how it
+        /// is doing. A consumer without a name remembers what it was delivered for as long as it runs. The serial of a signed
+        /// policy is kept there too.
         state: FilePath;
     }
     /// `[limits]`: how much of each thing a message may have; over it, the message is refused.

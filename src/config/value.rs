@@ -5,6 +5,7 @@ use super::suggest::nearest;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::identity::{IdentityError, SpiffeId};
 use crate::limits::Limits;
+use crate::policy::{PublisherError, PublisherPattern};
 use crate::topic::{Topic, TopicError};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,9 @@ pub enum ValueFault {
         /// Why it cannot be used.
         reason: &'static str,
     },
+    /// Not an identity, nor a pattern of identities.
+    #[error(transparent)]
+    Publisher(#[from] PublisherError),
     /// A number outside its range.
     #[error("{found} is not between {min} and {max}")]
     Range {
@@ -477,6 +481,20 @@ impl Value for FilePath {
 
     fn to_toml(&self) -> toml::Value {
         toml::Value::String(self.0.display().to_string())
+    }
+}
+
+impl Value for PublisherPattern {
+    fn describe() -> String {
+        "an identity such as \"spiffe://example.org/prod/operator/ada\", `*` for a whole segment".to_owned()
+    }
+
+    fn read(raw: &Raw, _base: &Path) -> Result<Self, Fault> {
+        raw.text::<Self>()?.parse().map_err(|fault: PublisherError| raw.fault(fault))
+    }
+
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::String(self.to_string())
     }
 }
 

@@ -1,10 +1,21 @@
-//! The policy's files, read from disk: all of them, or none.
+//! The policy's files, read from disk: all of them, or none; signed, where the configuration asks for it.
 
 mod reload;
+mod remembered;
+mod sources;
+mod status;
+mod watch;
 
-pub use reload::{LOOK_EVERY, PolicyRefresh, PolicyRefusal, PolicyReloader, PolicyStatus, PolicyWatch};
+pub use reload::{PolicyRefresh, PolicyRefusal, PolicyReloader, PolicyStatus};
+pub use remembered::{Remembered, RememberedError};
+pub use sources::{Admitted, PolicyFiles, signature_beside};
+pub use status::{ConsumerStatus, StatusError, StatusFile, StatusRefusal, Tally};
+pub use watch::{LOOK_EVERY, PolicyWatch};
 
+use super::trust::TrustFileErrors;
+use crate::config::Origin;
 use crate::limits::Limits;
+use crate::policy::signature::SignatureError;
 use crate::policy::{Policy, PolicyErrors, Source};
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,9 +27,25 @@ pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
+    /// A file of the candidate (`policy.candidate`).
+    #[error("candidate: {0}")]
+    Candidate(Box<Self>),
+    /// Nothing is trusted but a legacy authority, which cannot vouch for an operator.
+    #[error("no trust anchor is configured (trust.anchors), so that no policy's signature can be checked")]
+    NoAnchor,
     /// There is no file to read.
     #[error("no policy is configured (policy.files), so that nobody may publish anything")]
     NotConfigured,
+    /// There is no signature, and there has to be one.
+    #[error(
+        "the policy is not signed: there is no {signature}, and policy.require_signature is true ({required})"
+    )]
+    NotSigned {
+        /// The signature's file.
+        signature: String,
+        /// Where it is required.
+        required: Origin,
+    },
     /// What the files say is wrong.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),
@@ -30,6 +57,20 @@ pub enum PolicyFileError {
         /// Why.
         source: io::Error,
     },
+    /// It may not follow the signed policy that was in force, or what was in force is not known.
+    #[error(transparent)]
+    Remembered(#[from] RememberedError),
+    /// The signature does not hold.
+    #[error("{file}: {source}")]
+    Signature {
+        /// The signature's file.
+        file: String,
+        /// Why not.
+        source: Box<SignatureError>,
+    },
+    /// The trust material, by which the signature is checked.
+    #[error(transparent)]
+    Trust(#[from] TrustFileErrors),
     /// There is no thread to watch the files on.
     #[error("cannot watch the policy's files: {source}")]
     Watch {
@@ -86,13 +127,17 @@ pub fn read(files: &[PathBuf], limits: &Limits) -> Result<Policy, PolicyFileErro
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, PolicyFileError> {
+    read_at_most(path, MAX_FILE_BYTES)
+}
+
+fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, PolicyFileError> {
     let file = || path.display().to_string();
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .and_then(|opened| opened.take(limit.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|source| PolicyFileError::Read { file: file(), source })?;
-    if u64::try_from(bytes.len()).is_ok_and(|found| found <= MAX_FILE_BYTES) {
+    if u64::try_from(bytes.len()).is_ok_and(|found| found <= limit) {
         return Ok(bytes);
     }
-    Err(PolicyFileError::TooLarge { file: file(), limit: MAX_FILE_BYTES })
+    Err(PolicyFileError::TooLarge { file: file(), limit })
 }

@@ -24,6 +24,7 @@ mod path;
 mod peers;
 mod pki_validation;
 mod policy_cli;
+mod policy_signed;
 mod repository;
 mod requests;
 mod support;

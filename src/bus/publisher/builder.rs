@@ -14,7 +14,7 @@ use crate::policy::LivePolicy;
 use crate::sign::{self, Signer};
 use crate::store::credentials::Credentials;
 use crate::store::outbox::{self, MemoryOutbox, Outbox, Retention, SqliteOutbox};
-use crate::store::policy;
+use crate::store::policy::{PolicyFiles, PolicyWatch};
 use crate::time::{Clock, SystemClock};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct PublisherBuilder {
     prefix: String,
     limits: Limits,
     policy: Option<LivePolicy>,
+    /// Keeps the policy up with its files; `None`: there are none.
+    watch: Option<PolicyWatch>,
     clock: Arc<dyn Clock>,
     outbox: Option<Box<dyn Outbox>>,
     heartbeat: Duration,
@@ -51,12 +53,18 @@ impl PublisherBuilder {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bound = Bound { bytes: Self::QUEUE_BYTES, when_full: WhenFull::Wait, patience: Self::PATIENCE };
         let (heartbeat, subscriber_wait) = (Duration::ZERO, Duration::ZERO);
-        Self { signer, prefix, limits, policy: None, clock, outbox: None, heartbeat, subscriber_wait, bound }
+        let (policy, watch, outbox) = (None, None, None);
+        Self { signer, prefix, limits, policy, watch, clock, outbox, heartbeat, subscriber_wait, bound }
     }
 
     /// Refuses what this policy refuses. A policy that is replaced counts from the next message on.
     pub fn policy(self, policy: impl Into<LivePolicy>) -> Self {
         Self { policy: Some(policy.into()), ..self }
+    }
+
+    /// Refuses what the policy refuses that is in files, and keeps up with them.
+    pub fn watched_policy(self, watch: PolicyWatch) -> Self {
+        Self { policy: Some(watch.live().clone()), watch: Some(watch), ..self }
     }
 
     /// Tells the time by another clock.
@@ -125,7 +133,8 @@ impl PublisherBuilder {
             .name("fedmsg-writer".to_owned())
             .spawn(move || runtime.block_on(writer.run()))
             .map_err(PublishError::Thread)?;
-        Ok(Publisher { queue: Queue::new(sender, self.bound), shared, socket, prefix: self.prefix })
+        let queue = Queue::new(sender, self.bound);
+        Ok(Publisher { queue, shared, socket, prefix: self.prefix, watch: self.watch })
     }
 }
 
@@ -140,8 +149,8 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
     let sent = if *config.publisher.send_intermediates { intermediates } else { Vec::new() };
     let certificates = std::iter::once(leaf).chain(sent).map(|c| c.der().clone()).collect();
     let signer = Signer::new(Arc::new(key), certificates, limits)?;
-    let files: Vec<_> = config.policy.files.iter().map(|file| file.path().to_owned()).collect();
-    let policy = if files.is_empty() { None } else { Some(LivePolicy::new(policy::read(&files, &limits)?)) };
+    let files = PolicyFiles::of(config);
+    let watch = if files.files().is_empty() { None } else { Some(PolicyWatch::open(files)?) };
     // Before the endpoint is bound: who cannot have the outbox takes nobody's place.
     let outbox = open_outbox(config, service, host.as_str(), &signer)?;
     let endpoints: Vec<Endpoint> = endpoints.iter().cloned().collect();
@@ -153,8 +162,8 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
         .heartbeat(config.heartbeat.interval.duration())
         .subscriber_wait(*config.publisher.subscriber_wait)
         .queue(bytes, *config.publisher.when_full, *config.publisher.full_wait);
-    match policy {
-        Some(policy) => builder.policy(policy).start(socket),
+    match watch {
+        Some(watch) => builder.watched_policy(watch).start(socket),
         None => builder.start(socket),
     }
 }

@@ -29,6 +29,7 @@ use crate::message::id::{MessageId, StreamId};
 use crate::policy::LivePolicy;
 use crate::sign::Signer;
 use crate::store::outbox::{FellOut, OutboxReader};
+use crate::store::policy::{PolicyStatus, PolicyWatch};
 use crate::time::Clock;
 use crate::topic::Topic;
 use arc_swap::ArcSwap;
@@ -57,6 +58,8 @@ pub struct Publisher {
     socket: Arc<dyn PublishSocket>,
     /// `PREFIX.ENV.SERVICE`: what its topics begin with.
     prefix: String,
+    /// Keeps the policy up with its files; `None`: there are none.
+    watch: Option<PolicyWatch>,
 }
 
 /// What the callers and the writer have in common.
@@ -138,6 +141,18 @@ impl Publisher {
     /// Who signs.
     pub fn identity(&self) -> &Identity {
         &self.shared.identity
+    }
+
+    /// How the policy's files are doing; none for a publisher of parts of your own, or without a policy.
+    pub fn policy_status(&self) -> Option<PolicyStatus> {
+        self.watch.as_ref().map(PolicyWatch::status)
+    }
+
+    /// Has the policy's files read again, however they look.
+    pub fn reload_policy(&self) {
+        if let Some(watch) = &self.watch {
+            watch.reload();
+        }
     }
 
     /// Where it is bound.

@@ -1,13 +1,13 @@
 //! `fedmsg policy check`
 
-use super::{Files, counted, hex, say_all_but_last};
+use super::{Files, Loaded, Signature, counted, hex, refused, say_all_but_last};
 use crate::cli::output::{GOOD, Output};
 use crate::cli::{CliError, Global, Outcome};
 use crate::policy::PolicyError;
-use crate::store::policy::{self as files, PolicyFileError};
+use crate::store::policy::PolicyFileError;
 use serde_json::{Value, json};
 
-/// Read a policy and run the tests in it.
+/// Read a policy, check its signature where one is required, and run the tests in it.
 ///
 /// Exit 0: it can be used. Exit 1: one of its [[test]] tables does not come out as it says. Exit 2: it is no policy; every
 /// error is named with its file, line and column.
@@ -18,9 +18,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
-    let (paths, limits) = args.files.find(global)?;
-    match files::read(&paths, &limits) {
-        Ok(policy) => {
+    match args.files.read(global)? {
+        Ok(Loaded { policy, signature, .. }) => {
             let (rules, groups, tests) = (policy.rule_count(), policy.group_count(), policy.test_count());
             if out.is_json() {
                 let files: Vec<Value> = policy
@@ -31,10 +30,14 @@ pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outc
                 out.object(&json!({
                     "ok": true, "files": files, "default": policy.fallback().to_string(), "rules": rules,
                     "groups": groups, "tests": tests, "digest": hex(policy.digest()),
+                    "signature": signature.object(),
                 }))?;
             } else {
                 for file in policy.files() {
                     out.line(format_args!("{}: serial {}", file.file, file.serial))?;
+                }
+                if !matches!(signature, Signature::NotAsked) {
+                    out.line(format_args!("signature: {signature}"))?;
                 }
                 out.line(format_args!(
                     "{GOOD}ok{GOOD:#}: {}, {}, {} passed; default {}; digest {}",
@@ -64,6 +67,6 @@ pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outc
             }
             Err(CliError::new(last))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refused(error, out)),
     }
 }

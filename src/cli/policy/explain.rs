@@ -1,12 +1,11 @@
 //! `fedmsg policy explain`
 
-use super::{Files, counted, hex, refused};
+use super::{Files, Loaded, Signature, counted, hex};
 use crate::cli::output::{BAD, DIM, GOOD, Output, STRONG};
 use crate::cli::{CliError, Global, Outcome};
 use crate::identity::Identity;
 use crate::policy::{Changes, Considered, Effect, Explanation, Grant, Policy, RuleRef, Standing, Step};
 use crate::reason::ReasonCode;
-use crate::store::policy as files;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::Topic;
 use serde_json::{Value, json};
@@ -31,11 +30,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
-    let (paths, limits) = args.files.find(global)?;
-    let policy = match files::read(&paths, &limits) {
-        Ok(policy) => policy,
-        Err(error) => return Err(refused(error, out)),
-    };
+    let Loaded { policy, limits, signature } = args.files.load(global, out)?;
     let at = args.at.unwrap_or_else(|| SystemClock.now());
     let answer = match Topic::parse(&args.topic, &limits) {
         Ok(topic) => Answer::of(policy.explain(&topic, &args.signer, at), &topic, &args.signer),
@@ -52,9 +47,9 @@ pub(super) fn run(args: &Args, global: &Global, out: &mut Output) -> Result<Outc
         },
     };
     if out.is_json() {
-        out.object(&answer.object(args, at, &policy))?;
+        out.object(&answer.object(args, at, &policy, &signature))?;
     } else {
-        answer.print(args, at, &policy, global.verbose > 0, out)?;
+        answer.print(args, at, (&policy, &signature), global.verbose > 0, out)?;
     }
     Ok(if answer.reason.is_none() { Outcome::Yes } else { Outcome::No })
 }
@@ -86,7 +81,7 @@ impl Answer {
         if self.reason.is_none() { "allowed" } else { "denied" }
     }
 
-    fn object(&self, args: &Args, at: Timestamp, policy: &Policy) -> Value {
+    fn object(&self, args: &Args, at: Timestamp, policy: &Policy, signature: &Signature) -> Value {
         let place = |rule: &RuleRef| {
             let position = rule.position();
             json!({"id": rule.id(), "effect": rule.effect().to_string(), "file": &*position.file,
@@ -107,7 +102,7 @@ impl Answer {
             "verdict": self.verdict(), "reason": self.reason.map(ReasonCode::as_str), "step": self.step.number(),
             "rule": self.rule.as_ref().map(place), "text": self.text, "topic": args.topic,
             "signer": args.signer.to_string(), "at": at.to_string(), "default": policy.fallback().to_string(),
-            "digest": hex(policy.digest()), "rules": rules,
+            "digest": hex(policy.digest()), "signature": signature.object(), "rules": rules,
             "changes": {"all_of": self.changes.all_of, "one_of": self.changes.one_of},
         })
     }
@@ -116,7 +111,7 @@ impl Answer {
         &self,
         args: &Args,
         at: Timestamp,
-        policy: &Policy,
+        (policy, signature): (&Policy, &Signature),
         all: bool,
         out: &mut Output,
     ) -> std::io::Result<()> {
@@ -133,6 +128,9 @@ impl Answer {
             let found = self.found_at(step, policy);
             let style = if step == self.step { STRONG } else { DIM };
             out.line(format_args!("  {style}{step}  {:<44}  {found}{style:#}", question(step)))?;
+        }
+        if !matches!(signature, Signature::NotAsked) {
+            out.line(format_args!("{STRONG}policy{STRONG:#}  {signature}"))?;
         }
         if self.step == Step::Topic {
             return self.print_changes(out);

@@ -1,12 +1,11 @@
 //! `fedmsg policy who-can`, `what-can` and `export`: the questions that have no message.
 
-use super::{Files, refused};
+use super::{Files, Loaded};
 use crate::cli::output::{DIM, Output, STRONG, WARN};
 use crate::cli::{CliError, Global, Outcome};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::policy::{Exception, Policy, Reach, Right, RuleRef};
-use crate::store::policy as files;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topic::Topic;
 use serde_json::json;
@@ -57,8 +56,7 @@ struct Asked {
 
 impl Asked {
     fn read(&self, global: &Global, out: &mut Output) -> Result<(Policy, Timestamp, Limits), CliError> {
-        let (paths, limits) = self.files.find(global)?;
-        let policy = files::read(&paths, &limits).map_err(|error| refused(error, out))?;
+        let Loaded { policy, limits, .. } = self.files.load(global, out)?;
         Ok((policy, self.at.unwrap_or_else(|| SystemClock.now()), limits))
     }
 }
