@@ -380,6 +380,12 @@ impl Certificate {
         })
     }
 
+    /// Whether an issuer's key signed this certificate. Nothing else is looked at: [`chain`](super::chain) says whether to believe it.
+    pub fn is_signed_by(&self, issuer: &Self) -> bool {
+        let (Ok(own), Ok(above)) = (self.x509(), issuer.x509()) else { return false };
+        self.issuer_der() == issuer.subject_der() && own.verify_signature(Some(above.public_key())).is_ok()
+    }
+
     /// The parsed form, for what is not kept. It was parsed once, so it parses.
     pub(super) fn x509(&self) -> Result<X509Certificate<'_>, CertificateError> {
         parse_x509(&self.der)

@@ -4,6 +4,7 @@ mod check;
 mod crl;
 mod entry;
 mod export;
+mod import;
 mod init;
 mod issue;
 mod list;
@@ -45,6 +46,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Init(init::Args),
+    Import(import::Args),
     Issue(issue::Args),
     Request(request::Args),
     Sign(sign::Args),
@@ -65,6 +67,7 @@ pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outco
     let place = Place::new(global, args.passphrases);
     match args.command {
         Command::Init(args) => init::run(args, &place, out),
+        Command::Import(args) => import::run(args, &place, out),
         Command::Issue(args) => issue::run(args, &place, out),
         Command::Request(args) => request::run(&args, &place, out),
         Command::Sign(args) => sign::run(args, &place, out),
@@ -233,11 +236,10 @@ impl Place {
             E::Occupied { replaceable: false, .. } => {
                 Some("--out DIR writes the certificate and key to another directory".to_owned())
             }
-            E::Authority(_)
-            | E::Credentials(_)
+            E::Authority(_) | E::Import { .. } | E::Key { .. } => import::hint(&error),
+            E::Credentials(_)
             | E::Index { .. }
             | E::InvalidSince { .. }
-            | E::Key { .. }
             | E::KeyAway { .. }
             | E::KeyCompromised { .. }
             | E::Lock { .. }

@@ -306,6 +306,20 @@ impl Authority {
         Ok(IssuedCrl { crl })
     }
 
+    /// Gives a list back if it is this authority's own, as consumers saw it at its time. It may be stale by now.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Refused`], if it is somebody else's, or was not accepted even then.
+    pub fn own_list(&self, label: &str, list: Crl) -> Result<Crl, AuthorityError> {
+        let at = list.this_update().max(self.certificate.not_before());
+        let store = TrustStore::builder(RevocationPolicy::Required)
+            .anchor("the authority", self.certificate.clone(), IdentityRule::SpiffeUri)?
+            .crl(label, Crl::parse(list.der())?)?
+            .build()?;
+        store.validate(&self.probe(at)?, &[], &Purpose::DocumentSigning, at)?;
+        Ok(list)
+    }
+
     /// Its certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -337,9 +351,11 @@ impl Authority {
             return Err(AuthorityError::NotAuthority { issuer: name() });
         }
         let usage = certificate.key_usage();
+        // A root without the extension may do everything (RFC 5280, section 6.1.4 (n)): OpenSSL makes such roots by default.
+        let is_free = usage.is_none() && above.is_empty() && certificate.is_self_issued();
         for (missing, allowed) in [
-            ("keyCertSign", usage.is_some_and(|usage| usage.key_cert_sign())),
-            ("cRLSign", usage.is_some_and(|usage| usage.crl_sign())),
+            ("keyCertSign", is_free || usage.is_some_and(|usage| usage.key_cert_sign())),
+            ("cRLSign", is_free || usage.is_some_and(|usage| usage.crl_sign())),
         ] {
             if !allowed {
                 return Err(AuthorityError::KeyUsage { issuer: name(), missing });

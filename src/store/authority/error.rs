@@ -1,5 +1,6 @@
 //! What can go wrong in an authority's directory.
 
+use super::import::ImportFault;
 use super::index::{AuthorityId, Level, Stage};
 use crate::identity::SpiffeId;
 use crate::pki::authority::{AuthorityError, RevocationReason};
@@ -41,6 +42,14 @@ pub enum AuthorityStoreError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// An authority of another program cannot be taken over.
+    #[error("{}: {fault}", path.display())]
+    Import {
+        /// The file at fault.
+        path: PathBuf,
+        /// What is wrong.
+        fault: ImportFault,
+    },
     /// The index cannot be read or written.
     #[error("{}: {cause}", path.display())]
     Index {

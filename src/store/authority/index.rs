@@ -329,21 +329,31 @@ impl Index {
                     reason: new.reason,
                     invalid_since: new.invalid_since.or_else(|| old?.invalid_since),
                 };
-                let sql = "UPDATE certificate SET revoked_at = ?4, reason = ?5, invalid_since = ?6
-                           WHERE issuer = ?1 AND generation = ?2 AND serial = ?3";
-                connection.prepare_cached(sql)?.execute(params![
-                    entry.issuer.level.as_str(),
-                    entry.issuer.generation,
-                    entry.serial.as_bytes(),
-                    revocation.at.as_unix(),
-                    revocation.reason.as_str(),
-                    revocation.invalid_since.map(Timestamp::as_unix),
-                ])?;
+                self.mark(connection, (entry.issuer, &entry.serial), &revocation)?;
                 log::append(connection, Event::Revoke { entry, revocation }, &self.who, new.at)?;
             }
             self.moved(connection, steps, new.at)?;
             issuers.iter().map(|issuer| Ok((*issuer, self.number(connection, *issuer, new.at)?))).collect()
         })
+    }
+
+    fn mark(
+        &self,
+        connection: &Connection,
+        (issuer, serial): (AuthorityId, &Serial),
+        revocation: &EntryRevocation,
+    ) -> rusqlite::Result<()> {
+        let sql = "UPDATE certificate SET revoked_at = ?4, reason = ?5, invalid_since = ?6
+                   WHERE issuer = ?1 AND generation = ?2 AND serial = ?3";
+        let marked = connection.prepare_cached(sql)?.execute(params![
+            issuer.level.as_str(),
+            issuer.generation,
+            serial.as_bytes(),
+            revocation.at.as_unix(),
+            revocation.reason.as_str(),
+            revocation.invalid_since.map(Timestamp::as_unix),
+        ]);
+        marked.map(drop)
     }
 
     pub(super) fn revoked(&self, issuer: AuthorityId) -> Result<Vec<Revoked>, AuthorityStoreError> {

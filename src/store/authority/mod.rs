@@ -23,6 +23,7 @@
 mod bundle;
 mod check;
 mod error;
+mod import;
 mod index;
 mod issue;
 mod keys;
@@ -35,6 +36,7 @@ mod rollover;
 
 pub use check::{Finding, Health, Subject};
 pub use error::AuthorityStoreError;
+pub use import::{ImportFault, ImportFiles, ImportRequest};
 pub use index::{AuthorityId, Entry, EntryRevocation, Generation, Level, Stage, State};
 pub use issue::{IssueRequest, IssuedService};
 pub use keys::{KeyProtection, KeyState, PassphraseSource, PassphraseUse};
@@ -113,6 +115,17 @@ impl AuthorityStore {
         keys: &KeyProtection,
         now: Timestamp,
     ) -> Result<Self, AuthorityStoreError> {
+        Self::appear(directory, profiles, |beside, profiles| {
+            build(beside, trust_domain, single, profiles, keys, now)
+        })
+    }
+
+    /// Makes a directory beside its place, has it filled, and renames it.
+    fn appear(
+        directory: &Path,
+        profiles: Profiles,
+        fill: impl FnOnce(&Path, &Profiles) -> Result<Keys, AuthorityStoreError>,
+    ) -> Result<Self, AuthorityStoreError> {
         let exists = || AuthorityStoreError::Exists { path: directory.to_owned() };
         if is_occupied(directory)? {
             return Err(exists());
@@ -125,7 +138,7 @@ impl AuthorityStore {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(at(parent, "making a directory"))?;
-        let keys = build(beside.path(), trust_domain, single, &profiles, keys, now)?;
+        let keys = fill(beside.path(), &profiles)?;
         match fs::rename(beside.path(), directory) {
             Ok(()) => drop(beside.keep()),
             // Somebody was faster.

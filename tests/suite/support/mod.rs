@@ -8,7 +8,7 @@ mod peers;
 
 pub(crate) use child::{Child, Finished, run};
 pub(crate) use data::{shared_data, shared_lines};
-pub(crate) use peers::{Peer, peer_command};
+pub(crate) use peers::{Peer, judge_command, peer_command};
 
 use std::net::TcpListener;
 use std::process::Command;

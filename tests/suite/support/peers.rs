@@ -4,13 +4,17 @@ use super::Child;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The Python that has fedmsg and pyzmq: `TEST_PEERS_PYTHON`, or what `scripts/peers` makes. Where it is missing this
-/// fails the test if `TEST_REQUIRE_PEERS` is 1, as `scripts/test` sets it; otherwise it says so, and `None`.
+/// The Python that has fedmsg and pyzmq: `TEST_PEERS_PYTHON`, or what `scripts/peers` makes.
 fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = root.join("target").join("peers").join("bin").join("python");
     // A relative path is meant from the repository's top, where `cargo test` was called.
-    let python = std::env::var_os("TEST_PEERS_PYTHON").map_or(made, |given| root.join(given));
+    at_hand(std::env::var_os("TEST_PEERS_PYTHON").map_or(made, |given| root.join(given)))
+}
+
+/// The path, if it is there. Where it is missing this fails the test if `TEST_REQUIRE_PEERS` is 1, as `scripts/test` sets it;
+/// otherwise it says so, and `None`.
+fn at_hand(python: PathBuf) -> Option<PathBuf> {
     if python.exists() {
         return Some(python);
     }
@@ -19,6 +23,14 @@ fn python() -> Option<PathBuf> {
     assert!(!required, "{missing}");
     eprintln!("not tested: {missing}");
     None
+}
+
+/// `tests/peers/judge.py`, to be run by the Python whose cryptography validates certificates; `None` where there is none.
+pub(crate) fn judge_command() -> Option<Command> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(at_hand(root.join("target").join("judge").join("bin").join("python"))?);
+    command.arg(root.join("tests").join("peers").join("judge.py"));
+    Some(command)
 }
 
 /// `tests/peers/SCRIPT`, to be run; `None` where there are no peers.

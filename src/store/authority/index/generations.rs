@@ -1,8 +1,9 @@
 //! The authorities that there are and were: each level has one that issues, and may have others that come or go.
 
-use super::{Index, Level, NewEntry, level_named, parsed};
+use super::{Entry, EntryRevocation, Index, Level, NewEntry, level_named, parsed};
 use crate::pki::authority::AuthorityError;
 use crate::pki::certificate::Certificate;
+use crate::pki::serial::Serial;
 use crate::store::authority::error::AuthorityStoreError;
 use crate::store::authority::log::{self, Event};
 use crate::time::Timestamp;
@@ -174,6 +175,41 @@ impl Index {
         }
         self.number(connection, *id, at)?;
         self.note_files(connection, *id)
+    }
+
+    /// Takes over what an authority has issued and revoked elsewhere, and the number of its last list there.
+    pub(in crate::store::authority) fn take_over(
+        &self,
+        id: AuthorityId,
+        crl_number: u64,
+        entries: &[(NewEntry<'_>, Option<EntryRevocation>)],
+        at: Timestamp,
+    ) -> Result<(), AuthorityStoreError> {
+        self.atomically(|connection| {
+            let sql = "UPDATE authority SET crl_number = ?3 WHERE level = ?1 AND generation = ?2";
+            connection.execute(sql, params![id.level.as_str(), id.generation, crl_number])?;
+            for (entry, revocation) in entries {
+                self.insert(connection, entry)?;
+                let Some(revocation) = revocation else { continue };
+                let serial = Serial::from_bytes(entry.certificate.serial())
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+                self.mark(connection, (id, &serial), revocation)?;
+                let revoked = Entry {
+                    issuer: id,
+                    serial,
+                    name: entry.certificate.subject_cn().unwrap_or_default().to_owned(),
+                    identity: entry.identity.cloned(),
+                    not_before: entry.certificate.not_before(),
+                    not_after: entry.certificate.not_after(),
+                    issued_at: entry.issued_at,
+                    der: entry.certificate.der().to_vec(),
+                    revocation: None,
+                };
+                let event = Event::Revoke { entry: &revoked, revocation: *revocation };
+                log::append(connection, event, &self.who, at)?;
+            }
+            Ok(())
+        })
     }
 
     /// Brings authorities to another stage, all or none. The files of their levels are then to be written.
