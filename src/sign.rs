@@ -9,6 +9,7 @@ use crate::pki::algorithm::Algorithm;
 use crate::pki::certificate::{Certificate, CertificateError, IdentityFault, IdentityRule};
 use crate::pki::key::{PrivateKeyError, SigningKey};
 use crate::topic::Topic;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
@@ -50,6 +51,23 @@ pub struct Signer {
     leaf: Certificate,
     identity: Identity,
     limits: Limits,
+}
+
+/// A signer that can be replaced while it is in use: every clone sees it at once. It always signs for the same identity.
+#[derive(Clone, Debug)]
+pub struct LiveSigner {
+    identity: Identity,
+    signer: Arc<ArcSwap<Signer>>,
+}
+
+/// A signer that is somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate is of {found}, expected {expected}")]
+pub struct OtherSigner {
+    /// Who signs.
+    pub expected: Identity,
+    /// Whose certificate it is.
+    pub found: Identity,
 }
 
 /// A signed message: what may be sent.
@@ -191,6 +209,42 @@ impl Signer {
             seq: message.seq(),
             topic: message.topic().clone(),
         })
+    }
+}
+
+impl LiveSigner {
+    /// Starts with one.
+    pub fn new(signer: Signer) -> Self {
+        Self { identity: signer.identity().clone(), signer: Arc::new(ArcSwap::from_pointee(signer)) }
+    }
+
+    /// Who signs.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The one that signs now.
+    pub fn current(&self) -> Arc<Signer> {
+        self.signer.load_full()
+    }
+
+    /// Has another one sign from now on. What is being signed by the old one is good as well.
+    ///
+    /// # Errors
+    /// [`OtherSigner`], if it is somebody else's: consumers would take the stream for another.
+    pub fn replace(&self, signer: Signer) -> Result<(), OtherSigner> {
+        if *signer.identity() != self.identity {
+            let (expected, found) = (self.identity.clone(), signer.identity().clone());
+            return Err(OtherSigner { expected, found });
+        }
+        self.signer.store(Arc::new(signer));
+        Ok(())
+    }
+}
+
+impl From<Signer> for LiveSigner {
+    fn from(signer: Signer) -> Self {
+        Self::new(signer)
     }
 }
 

@@ -4,6 +4,12 @@
 //! new key and the old one while the certificate is replaced, and a reader takes the key that is the certificate's. For
 //! the same reason a key whose certificate has not come back yet waits in that file beside the one that is in use.
 
+mod reload;
+
+pub use reload::{
+    SignerFileError, SignerFiles, SignerRefresh, SignerRefusal, SignerReloader, SignerStatus, SignerWatch,
+};
+
 use super::files::{self, FileError};
 use crate::identity::{Identity, SpiffeId};
 use crate::pki::certificate::{Certificate, IdentityFault, IdentityRule};

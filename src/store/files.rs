@@ -4,9 +4,10 @@
 //! loses neither. A private file is made with mode 0600, never opened up and then narrowed; one that others can read is
 //! refused when it is read, because nobody can say who has read it since.
 
+use crate::time::Timestamp;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -63,6 +64,36 @@ impl FileError {
     /// Whether there is no such file.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// For how many seconds after a change a file may change again without looking different: clocks of file systems are coarse.
+const SETTLES_AFTER: i64 = 2;
+
+/// What tells a file from the one that was read, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// That of the file which has this name now; `None`, if there is none.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// Whether whatever is written to it from now on looks different.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        self.changed.0.max(self.modified.0).saturating_add(SETTLES_AFTER) < now.as_unix()
     }
 }
 

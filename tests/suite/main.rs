@@ -29,6 +29,7 @@ mod policy_cli;
 mod policy_signed;
 mod repository;
 mod requests;
+mod rollover;
 mod support;
 mod vectors;
 mod verify;

@@ -11,12 +11,11 @@ use crate::endpoint::Endpoint;
 use crate::limits::Limits;
 use crate::message::id::StreamId;
 use crate::policy::LivePolicy;
-use crate::sign::{self, Signer};
-use crate::store::credentials::Credentials;
+use crate::sign::{self, LiveSigner};
+use crate::store::credentials::{SignerFiles, SignerWatch};
 use crate::store::outbox::{self, MemoryOutbox, Outbox, Retention, SqliteOutbox};
 use crate::store::policy::{PolicyFiles, PolicyWatch};
 use crate::time::{Clock, SystemClock};
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
@@ -26,7 +25,7 @@ use tokio::sync::mpsc::unbounded_channel;
 #[derive(Debug)]
 #[must_use = "`start` starts it"]
 pub struct PublisherBuilder {
-    signer: Signer,
+    signer: LiveSigner,
     prefix: String,
     limits: Limits,
     policy: Option<LivePolicy>,
@@ -37,6 +36,7 @@ pub struct PublisherBuilder {
     heartbeat: Duration,
     subscriber_wait: Duration,
     bound: Bound,
+    credentials: Option<SignerWatch>,
 }
 
 impl PublisherBuilder {
@@ -49,12 +49,24 @@ impl PublisherBuilder {
     /// How long a caller waits for room where nothing else is said.
     pub const PATIENCE: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(signer: Signer, prefix: String, limits: Limits) -> Self {
+    pub(super) fn new(signer: LiveSigner, prefix: String, limits: Limits) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bound = Bound { bytes: Self::QUEUE_BYTES, when_full: WhenFull::Wait, patience: Self::PATIENCE };
         let (heartbeat, subscriber_wait) = (Duration::ZERO, Duration::ZERO);
-        let (policy, watch, outbox) = (None, None, None);
-        Self { signer, prefix, limits, policy, watch, clock, outbox, heartbeat, subscriber_wait, bound }
+        let (policy, watch, outbox, credentials) = (None, None, None, None);
+        Self {
+            signer,
+            prefix,
+            limits,
+            policy,
+            watch,
+            clock,
+            outbox,
+            heartbeat,
+            subscriber_wait,
+            bound,
+            credentials,
+        }
     }
 
     /// Refuses what this policy refuses. A policy that is replaced counts from the next message on.
@@ -65,6 +77,11 @@ impl PublisherBuilder {
     /// Refuses what the policy refuses that is in files, and keeps up with them.
     pub fn watched_policy(self, watch: PolicyWatch) -> Self {
         Self { policy: Some(watch.live().clone()), watch: Some(watch), ..self }
+    }
+
+    /// Keeps this alive, which keeps the signer up with its files.
+    fn credentials(self, credentials: SignerWatch) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// Tells the time by another clock.
@@ -110,7 +127,7 @@ impl PublisherBuilder {
         };
         let shared = Arc::new(Shared {
             identity: self.signer.identity().clone(),
-            signer: ArcSwap::from_pointee(self.signer),
+            signer: self.signer,
             policy: self.policy,
             clock: self.clock,
             limits: self.limits,
@@ -134,7 +151,8 @@ impl PublisherBuilder {
             .spawn(move || runtime.block_on(writer.run()))
             .map_err(PublishError::Thread)?;
         let queue = Queue::new(sender, self.bound);
-        Ok(Publisher { queue, shared, socket, prefix: self.prefix, watch: self.watch })
+        let (watch, credentials) = (self.watch, self.credentials);
+        Ok(Publisher { queue, shared, socket, prefix: self.prefix, watch, credentials })
     }
 }
 
@@ -144,11 +162,14 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
     let directory = config.credentials.directory.as_ref().ok_or_else(|| missing("credentials.directory"))?;
     let endpoints = config.endpoints.of(service).ok_or_else(|| missing(&format!("endpoints.{service}")))?;
     let limits = config.limits.to_limits();
-    let credentials = Credentials::load(directory.path(), service, host.as_str())?;
-    let (key, leaf, intermediates) = credentials.into_parts();
-    let sent = if *config.publisher.send_intermediates { intermediates } else { Vec::new() };
-    let certificates = std::iter::once(leaf).chain(sent).map(|c| c.der().clone()).collect();
-    let signer = Signer::new(Arc::new(key), certificates, limits)?;
+    let credentials = SignerWatch::open(SignerFiles {
+        directory: directory.path().to_owned(),
+        service: service.to_owned(),
+        host: host.as_str().to_owned(),
+        send_intermediates: *config.publisher.send_intermediates,
+        limits,
+    })?;
+    let signer = credentials.live().clone();
     let files = PolicyFiles::of(config);
     let watch = if files.files().is_empty() { None } else { Some(PolicyWatch::open(files)?) };
     // Before the endpoint is bound: who cannot have the outbox takes nobody's place.
@@ -158,6 +179,7 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
     let prefix = format!("{}.{}.{service}", *config.bus.prefix, config.bus.env.as_str());
     let bytes = u32::try_from(config.publisher.queue_bytes.bytes()).unwrap_or(u32::MAX);
     let builder = Publisher::builder(signer, prefix, limits)
+        .credentials(credentials)
         .outbox(outbox)
         .heartbeat(config.heartbeat.interval.duration())
         .subscriber_wait(*config.publisher.subscriber_wait)
@@ -172,7 +194,7 @@ fn open_outbox(
     config: &Config,
     service: &str,
     host: &str,
-    signer: &Signer,
+    signer: &LiveSigner,
 ) -> Result<Box<dyn Outbox>, PublishError> {
     match *config.publisher.durability {
         Durability::Disk => {

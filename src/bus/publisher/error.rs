@@ -5,7 +5,7 @@ use crate::identity::Identity;
 use crate::message::draft::DraftError;
 use crate::policy::Denial;
 use crate::sign::SignError;
-use crate::store::credentials::CredentialsError;
+use crate::store::credentials::{CredentialsError, SignerFileError};
 use crate::store::outbox::OutboxError;
 use crate::store::policy::PolicyFileError;
 use crate::topic::{Topic, TopicError};
@@ -57,6 +57,9 @@ pub enum PublishError {
     /// The policy's files.
     #[error(transparent)]
     PolicyFile(#[from] PolicyFileError),
+    /// The certificate and key cannot be watched, or make no signer.
+    #[error(transparent)]
+    Signer(SignerFileError),
     /// The signature.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -83,5 +86,17 @@ fn waited_for(waited: &Option<Duration>) -> String {
 impl From<OutboxError> for PublishError {
     fn from(error: OutboxError) -> Self {
         Self::Outbox(Arc::new(error))
+    }
+}
+
+impl From<SignerFileError> for PublishError {
+    fn from(error: SignerFileError) -> Self {
+        match error {
+            SignerFileError::Credentials(cause) => Self::Credentials(cause),
+            SignerFileError::Sign(cause) => Self::Sign(cause),
+            other @ (SignerFileError::NotValidNow { .. }
+            | SignerFileError::Other { .. }
+            | SignerFileError::Watch(_)) => Self::Signer(other),
+        }
     }
 }

@@ -27,12 +27,12 @@ use crate::limits::Limits;
 use crate::message::Draft;
 use crate::message::id::{MessageId, StreamId};
 use crate::policy::LivePolicy;
-use crate::sign::Signer;
+use crate::sign::LiveSigner;
+use crate::store::credentials::{SignerStatus, SignerWatch};
 use crate::store::outbox::{FellOut, OutboxReader};
 use crate::store::policy::{PolicyStatus, PolicyWatch};
 use crate::time::Clock;
 use crate::topic::Topic;
-use arc_swap::ArcSwap;
 use queue::Queue;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +60,8 @@ pub struct Publisher {
     prefix: String,
     /// Keeps the policy up with its files; `None`: there are none.
     watch: Option<PolicyWatch>,
+    /// Keeps the signer up with its certificate and key; `None`: there are no files.
+    credentials: Option<SignerWatch>,
 }
 
 /// What the callers and the writer have in common.
@@ -67,7 +69,7 @@ pub struct Publisher {
 struct Shared {
     identity: Identity,
     /// Loaded once for each batch.
-    signer: ArcSwap<Signer>,
+    signer: LiveSigner,
     /// `None`: no policy is configured, and it is left to the receivers' to refuse.
     policy: Option<LivePolicy>,
     clock: Arc<dyn Clock>,
@@ -126,6 +128,7 @@ struct Tally {
 
 impl Publisher {
     /// Opens a publisher for a service, as the configuration says: its certificate and key, its outbox, its endpoints, the policy.
+    /// It keeps up with its certificate and key: a renewed pair signs from the next second on, and the stream goes on.
     ///
     /// # Errors
     /// A [`PublishError`] that names what is missing or wrong.
@@ -134,8 +137,24 @@ impl Publisher {
     }
 
     /// A publisher of parts of your own. `prefix` is what the topics given to [`Publisher::publish`] are appended to.
-    pub fn builder(signer: Signer, prefix: impl Into<String>, limits: Limits) -> PublisherBuilder {
-        PublisherBuilder::new(signer, prefix.into(), limits)
+    pub fn builder(
+        signer: impl Into<LiveSigner>,
+        prefix: impl Into<String>,
+        limits: Limits,
+    ) -> PublisherBuilder {
+        PublisherBuilder::new(signer.into(), prefix.into(), limits)
+    }
+
+    /// How its certificate and key are doing; none for a publisher of parts of your own.
+    pub fn credentials_status(&self) -> Option<SignerStatus> {
+        self.credentials.as_ref().map(SignerWatch::status)
+    }
+
+    /// Has its certificate and key read again, however their files look: what SIGHUP asks for.
+    pub fn reload_credentials(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.reload();
+        }
     }
 
     /// Who signs.

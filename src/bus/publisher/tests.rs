@@ -8,6 +8,7 @@ use crate::development::Development;
 use crate::freshness::Window;
 use crate::message::Unverified;
 use crate::policy::Policy;
+use crate::sign::Signer;
 use crate::store::outbox::{Most, OutboxError, Retention, SqliteOutbox};
 use crate::time::SystemClock;
 use crate::topic::TopicPattern;

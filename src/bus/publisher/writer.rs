@@ -169,7 +169,7 @@ impl Writer {
     /// What the batch is once it is signed. The numbers count only if it is kept.
     fn sign(&self, batch: &[Job], now: Timestamp) -> Result<Vec<Kept>, PublishError> {
         // One for the whole batch: it is replaced between two, never within one.
-        let signer = self.shared.signer.load_full();
+        let signer = self.shared.signer.current();
         let extent = self.outbox.extent();
         let mut stamps = Vec::with_capacity(batch.len());
         let mut sealed = Vec::with_capacity(batch.len());
@@ -227,7 +227,7 @@ impl Writer {
         if !heartbeat.is_allowed(&self.shared, now) {
             return;
         }
-        let signer = self.shared.signer.load_full();
+        let signer = self.shared.signer.current();
         match heartbeat.beat(&signer, self.outbox.extent(), &self.shared, now) {
             Ok(message) => {
                 self.shared.tally.heartbeats.fetch_add(1, Ordering::Relaxed);

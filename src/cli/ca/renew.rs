@@ -11,9 +11,10 @@ use std::path::PathBuf;
 
 /// Renew certificates: the same identity, a new key, in the place of the old pair.
 ///
-/// From two thirds of a certificate's life on, and at once while its issuer is being retired (ca rollover). --due renews every pair of the directory that is due, and is fit for a timer: exit
-/// 0 if nothing was left undone. Whoever reads the files while they are replaced finds the old pair or the new one. A service
-/// whose key is on another host makes a request there (ca request), and is named here when it is due.
+/// From two thirds of a certificate's life on, and at once while its issuer is being retired (ca rollover). --due renews
+/// every pair of the directory that is due, and is fit for a timer: exit 0 if nothing was left undone. Whoever reads the
+/// files while they are replaced finds the old pair or the new one, and a publisher that runs takes up the new one within a
+/// second. A service whose key is on another host makes a request there (ca request), and is named here when it is due.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What to renew: SERVICE-HOST or an identity.

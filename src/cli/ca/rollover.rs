@@ -53,7 +53,9 @@ struct ActivateArgs {
 /// End the trust in an authority that issues nothing any more; its root revokes an intermediate.
 ///
 /// Refused while a service has no newer certificate from another authority. The certificates that were replaced are revoked
-/// (superseded). For an intermediate it needs the root's key.
+/// (superseded). For an intermediate it needs the root's key. What was signed under it can then not be verified any more, and
+/// that is true of history that a consumer asks for, too: wait for as long as publishers keep what they published
+/// (outbox.keep_age), if consumers may have been away.
 #[derive(Debug, clap::Args)]
 struct RetireArgs {
     /// Which: the issuing intermediate, or the root with the intermediates below it.
