@@ -27,6 +27,7 @@ mod peers;
 mod pki_validation;
 mod policy_cli;
 mod policy_signed;
+mod policy_traffic;
 mod repository;
 mod requests;
 mod rollover;
