@@ -21,6 +21,7 @@ mod init_cli;
 mod judges;
 mod keys;
 mod layers;
+mod operating;
 mod outbox;
 mod path;
 mod peers;

@@ -1,5 +1,6 @@
 //! `fedmsg ca crl`
 
+use super::rollover::LevelArg;
 use super::{CliError, Outcome, Output, Place};
 use crate::store::authority::{AuthorityId, AuthorityStore, AuthorityStoreError, Level, WrittenCrl};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -11,8 +12,9 @@ const MAX_DAYS: i64 = 366;
 
 /// Write every revocation list anew, with new dates.
 ///
-/// During a rollover, the lists of the old authority and of the new one. To be run well before the next update that a list names: two thirds of its life are a good time. The root's list needs
-/// the root's key; without it, the list that is there stays, as long as it is good.
+/// During a rollover, the lists of the old authority and of the new one. To be run well before the next update that a list names:
+/// two thirds of its life are a good time. The root's list needs the root's key; without it, the list that is there stays, as long
+/// as it is good.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How many days the issuing authority's list is to live. [default: 7, by the profile]
@@ -24,13 +26,21 @@ pub(super) struct Args {
     /// Only those that are due: two thirds of their life have passed, or they are not the newest. For a timer.
     #[arg(long)]
     due: bool,
+    /// Only those of this level: where only its keys are.
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    level: Option<LevelArg>,
 }
 
 pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let now = SystemClock.now();
     let mut store = place.open_and_recover(now, out)?;
     let mut failed = None;
-    let trusted: Vec<AuthorityId> = store.trusted().map(|known| known.id).collect();
+    let wanted = args.level.map(Level::from);
+    let trusted: Vec<AuthorityId> = store
+        .trusted()
+        .map(|known| known.id)
+        .filter(|id| wanted.is_none_or(|level| id.level == level))
+        .collect();
     for id in trusted {
         // The list of a single authority is the one that is renewed from week to week.
         if args.due && !store.is_crl_due(id, now).map_err(|error| place.explain(error))? {

@@ -1,10 +1,10 @@
 //! `fedmsg ca passphrase`
 
+use super::rollover::LevelArg;
 use super::secret::{self, Passphrases, undecided};
 use super::{CliError, Outcome, Output, Place};
 use crate::store::authority::{AuthorityId, KeyProtection, KeyState, Level, Which};
 use crate::time::{Clock, SystemClock};
-use clap::ValueEnum;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,20 +32,9 @@ pub(super) struct Args {
     unencrypted: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LevelArg {
-    /// That of the issuing authority.
-    Issuing,
-    /// That of the root.
-    Root,
-}
-
 pub(super) fn run(args: &Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let mut store = place.open_and_recover(SystemClock.now(), out)?;
-    let level = match args.authority {
-        LevelArg::Issuing => Level::Issuing,
-        LevelArg::Root => Level::Root,
-    };
+    let level = Level::from(args.authority);
     if store.certificate(level).is_none() {
         return Err(CliError::new(format_args!(
             "there is no {level} authority in {}: the root issues",

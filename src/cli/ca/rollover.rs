@@ -69,8 +69,9 @@ struct RetireArgs {
     revoke: bool,
 }
 
+/// Which of the two levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LevelArg {
+pub(super) enum LevelArg {
     /// The intermediate that issues from day to day.
     Issuing,
     /// The root.

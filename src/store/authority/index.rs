@@ -299,17 +299,9 @@ impl Index {
         )
     }
 
-    /// Marks as revoked, and takes the numbers of the lists that will say so. An earlier revocation keeps its date; its
-    /// reason gives way only to a compromise, which makes what was signed before doubtful.
-    pub(super) fn revoke(
-        &self,
-        entries: &[Entry],
-        new: EntryRevocation,
-    ) -> Result<Vec<(AuthorityId, u64)>, AuthorityStoreError> {
-        self.retire(entries, new, &[], &[])
-    }
-
-    /// As [`Index::revoke`], and brings authorities to another stage by the way. Those in `without` get no list any more.
+    /// Marks as revoked, takes the numbers of the lists that will say so, and brings authorities to another stage by the way.
+    /// An earlier revocation keeps its date; its reason gives way only to a compromise, which makes what was signed before
+    /// doubtful. The authorities in `without` get no list any more.
     pub(super) fn retire(
         &self,
         entries: &[Entry],

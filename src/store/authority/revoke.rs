@@ -1,7 +1,7 @@
 //! Revocation: marked in the index, said by the lists, and then seen to work.
 
 use super::error::AuthorityStoreError;
-use super::index::{Entry, EntryRevocation, Level, Stage};
+use super::index::{AuthorityId, Entry, EntryRevocation, Level, Stage};
 use super::{AuthorityStore, WrittenCrl};
 use crate::identity::SpiffeId;
 use crate::pki::authority::{AuthorityError, RevocationReason};
@@ -66,8 +66,13 @@ impl AuthorityStore {
                 signers.push((issuer, self.signer(issuer, now)?));
             }
         }
-        // What a retired authority issued is refused already, and there is no list of its to name it.
-        if let Some(entry) = entries.iter().find(|entry| signers.iter().all(|(of, _)| *of != entry.issuer)) {
+        // What a retired authority issued is refused already, and there is no list of its to name it. Beside others it is marked
+        // with them: its key is not to be certified again.
+        let is_listed = |entry: &Entry| signers.iter().any(|(of, _)| *of == entry.issuer);
+        let is_named = matches!(target, Target::Certificate(_) | Target::Serial(_));
+        if let Some(entry) = entries.iter().find(|entry| !is_listed(entry))
+            && (is_named || !entries.iter().any(is_listed))
+        {
             let known = self.generation(entry.issuer);
             return Err(match known.map(|known| known.stage) {
                 Some(found) => {
@@ -77,7 +82,10 @@ impl AuthorityStore {
                 None => AuthorityStoreError::Unknown { authority: entry.issuer },
             });
         }
-        let numbers = self.index.revoke(&entries, EntryRevocation { at: now, reason, invalid_since })?;
+        let unlisted: Vec<AuthorityId> =
+            entries.iter().filter(|entry| !is_listed(entry)).map(|entry| entry.issuer).collect();
+        let revocation = EntryRevocation { at: now, reason, invalid_since };
+        let numbers = self.index.retire(&entries, revocation, &[], &unlisted)?;
         let mut lists = Vec::new();
         for (issuer, number) in numbers {
             if let Some((_, signer)) = signers.iter().find(|(of, _)| *of == issuer) {
@@ -86,7 +94,7 @@ impl AuthorityStore {
         }
         let store = self.trust_store()?;
         let mut revocations = Vec::new();
-        for before in entries {
+        for before in entries.into_iter().filter(|entry| !unlisted.contains(&entry.issuer)) {
             let found = self.index.by_serial(&before.serial)?;
             let entry = found.into_iter().find(|entry| entry.issuer == before.issuer);
             let list = lists.iter().find(|list| list.signer == before.issuer);

@@ -271,7 +271,10 @@ fn what_a_killed_command_left_is_finished() {
     // Killed between the revocation and the list.
     let entries = store.find(&Target::Name("x-y".to_owned()), now()).unwrap();
     let reason = RevocationReason::KeyCompromise;
-    store.index.revoke(&entries, EntryRevocation { at: now(), reason, invalid_since: None }).unwrap();
+    store
+        .index
+        .retire(&entries, EntryRevocation { at: now(), reason, invalid_since: None }, &[], &[])
+        .unwrap();
     assert!(store.is_crl_due(Level::Issuing, now()).unwrap());
 
     let repairs = store.recover(now()).unwrap();

@@ -193,6 +193,13 @@ fn an_intermediate_gives_way_to_another_and_nobody_is_refused() {
     let refused =
         store.revoke(&Target::Certificate(old.der().to_vec()), RevocationReason::KeyCompromise, None, at(32));
     assert!(matches!(refused, Err(AuthorityStoreError::WrongStage { found: Stage::Retired, .. })));
+    // Of a service that has another by now, that one is listed, and the old one's key is marked with it.
+    let target = Target::Name("bodhi-app01".to_owned());
+    let listed = store.revoke(&target, RevocationReason::KeyCompromise, None, at(32)).unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].entry.der, renewed.certificate().der()[..]);
+    assert!(store.index.compromised(old.spki_der()).unwrap().is_some());
+    store.verify_log(None).unwrap().unwrap();
 }
 
 #[test]
