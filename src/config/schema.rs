@@ -232,7 +232,7 @@ sections! {
         directory: FilePath;
         /// For how long a message is kept.
         keep_age: Seconds = "7d";
-        /// Bytes of messages that are kept on disk, the oldest giving way. The file may be a half larger.
+        /// Bytes of messages that are kept on disk, the oldest giving way. The file may be twice as large.
         keep_bytes: Size<8_388_608, 1_099_511_627_776> = "1GiB";
         /// Bytes of messages that are kept in memory.
         memory_bytes: Size<1_048_576, 17_179_869_184> = "64MiB";

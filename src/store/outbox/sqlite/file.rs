@@ -23,8 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the lock is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// After how many pages of 4 KiB the write-ahead log is taken over into the file. Each message touches a page of the index of
+/// names somewhere: the longer the log, the more of these changes are written once.
+const LOG_PAGES: i64 = 4096;
+
 /// To how much the write-ahead log is cut after it has grown.
-const LOG_BYTES: i64 = 16 * 1024 * 1024;
+const LOG_BYTES: i64 = LOG_PAGES * 4096;
 
 /// Opens the file for the one publisher that it has, and makes it where there is none.
 pub(super) fn open_alone(
@@ -53,6 +57,7 @@ pub(super) fn open_alone(
     }
     // Each commit is on the disk when it returns.
     connection.pragma_update(None, "synchronous", "full").map_err(sqlite)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(sqlite)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(sqlite)?;
     if form(&connection, path)? == 0 {
         make(&mut connection, path, signer, now)?;
