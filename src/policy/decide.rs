@@ -1,7 +1,7 @@
 //! The decision, and the only maker of a [`Grant`].
 
-use super::error::PolicyErrors;
-use super::index::{Found, Index};
+use super::error::{PolicyError, PolicyErrors, PolicyFault};
+use super::index::{Found, Index, Longest, MAX_STEPS};
 use super::load::{self, Source};
 use super::rules::{Edition, Fallback, Group, LoadedFile, Rule, RuleRef, Test};
 use super::selftest;
@@ -96,22 +96,32 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`], of all the files; and if there is no file.
     pub fn parse_files(sources: &[Source<'_>], limits: &Limits) -> Result<Self, PolicyErrors> {
-        let (policy, tests) = Self::arrange(load::load(sources, limits)?);
+        let (policy, tests) = Self::arrange(load::load(sources, limits)?)?;
         selftest::run(&policy, &tests)?;
         Ok(policy)
     }
 
     /// The policy and its tests, which were not run: what may look at a policy that nobody must be judged by.
-    pub(super) fn arrange(loaded: load::Loaded) -> (Self, Vec<Test>) {
+    ///
+    /// # Errors
+    /// Rules that would let the look-up of one topic take too long.
+    pub(super) fn arrange(loaded: load::Loaded) -> Result<(Self, Vec<Test>), PolicyErrors> {
         let load::Loaded { files, edition, fallback, groups, mut rules, tests } = loaded;
         rules.sort_by(|a, b| a.head.id().cmp(b.head.id()));
         let index = Index::new(&rules, &groups, |rule| !rule.shadow);
         let shadows = rules.iter().any(|rule| rule.shadow);
         let shadows = shadows.then(|| Index::new(&rules, &groups, |rule| rule.shadow));
+        let too_long = [Some(&index), shadows.as_ref()].into_iter().flatten().filter_map(|index| {
+            let Longest { steps: found, rule } = index.longest();
+            let rule = &rules[rule.filter(|_| found > MAX_STEPS)?].head;
+            let fault = PolicyFault::TooManySteps { rule: rule.id().to_owned(), found, limit: MAX_STEPS };
+            Some(PolicyError { position: rule.position().clone(), fault })
+        });
+        PolicyErrors::unless_none(too_long.collect())?;
         let (tests_read, unchecked) = (tests.len(), None);
         let policy =
             Self { files, edition, fallback, groups, rules, index, shadows, tests: tests_read, unchecked };
-        (policy, tests)
+        Ok((policy, tests))
     }
 
     /// A policy that grants everything; only `danger` makes one.

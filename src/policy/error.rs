@@ -218,6 +218,19 @@ pub enum PolicyFault {
         /// What was found.
         found: String,
     },
+    /// Rules that would let the look-up of one topic take too long.
+    #[error(
+        "rule `{rule}` is at the end of a look-up that could take {found} steps, the limit is {limit}; patterns of one topic \
+         that differ in `*` and templates add up, and so do exclusive rules for one pattern"
+    )]
+    TooManySteps {
+        /// One of the rules at its end.
+        rule: String,
+        /// The most steps that a look-up could take.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A group that is not there.
     #[error("{place}: there is no group `{name}`")]
     UnknownGroup {

@@ -6,7 +6,6 @@
 
 use super::decide::Policy;
 use super::error::PolicyErrors;
-use super::publisher::PublisherPattern;
 use crate::identity::CommonName;
 use crate::limits::Limits;
 use crate::topic::Topic;
@@ -202,8 +201,7 @@ fn names(place: &str, entry: &Yaml, hosts: &[String]) -> Result<Vec<String>, Imp
     };
     for name in &names {
         // A `*` or a Jinja expression would be written down as a name that no certificate has.
-        let plain = CommonName::new(name).is_ok_and(|_| !name.contains(['*', '{', '}', '/', '@']));
-        if !plain || format!("cn:{name}").parse::<PublisherPattern>().is_err() {
+        if CommonName::new(name).is_err() || name.contains(['*', '{', '}', '/', '@']) {
             return Err(ImportError::Name { place: place.to_owned(), name: name.clone() });
         }
     }
@@ -346,6 +344,7 @@ mod tests {
             (CAN_SEND, "entry 1 (service `bodhi`, and no --host was named) has no `name`"),
             ("- can_send: [a]", "entry 1 has no `name`"),
             ("- name: '{{ x }}'\n  can_send: [a]", "entry 1: `{{ x }}` is not a certificate's plain name"),
+            ("- name: a b\n  can_send: [a]", "entry 1: `a b` is not a certificate's plain name"),
             ("- name: x\n  can_send: a", "`can_send` of entry 1 is not a list of topics"),
             ("- name: x\n  can_send: ['a..b']", "the imported policy:"),
             ("a: b", "the document has no `can_send`"),
@@ -354,6 +353,21 @@ mod tests {
         ] {
             let error = from_can_send(yaml, None, &[], 1, LIMITS).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rule_has_its_certificates_name_where_that_is_an_id() {
+        let long = "n".repeat(55);
+        for (name, expected) in [
+            ("a-h1.example_x", "can-send-a-h1.example_x"),
+            ("a+h1", "can-send-1"),
+            (&long, &format!("can-send-{long}")),
+            (&format!("{long}n"), "can-send-1"),
+        ] {
+            let yaml = format!("- name: {name}\n  can_send: [a.b]");
+            let text = from_can_send(&yaml, None, &[], 1, LIMITS).unwrap().text;
+            assert!(text.contains(&format!("\nid = \"{expected}\"\n")), "{text}");
         }
     }
 

@@ -206,6 +206,21 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_ids_and_differ() {
+        let mut learner = Learner::default();
+        let topic = Topic::parse("a.b", LIMITS).unwrap();
+        let long = format!("cn:{}", "n".repeat(70));
+        for signer in ["cn:a+b_c.d", "cn:p-s-h", "spiffe://t/p/s/h", "spiffe://u/p/s/h", &long] {
+            learner.see(&topic, &signer.parse().unwrap(), Timestamp::MIN);
+        }
+        assert_eq!(learner.pairs(), 5);
+        let policy = Policy::parse(&learner.write(Generalize::None, 1, 1), "p", LIMITS).unwrap();
+        let ids: Vec<&str> = policy.rules.iter().map(|rule| rule.head.id()).collect();
+        let long = format!("learned-{}", "n".repeat(56));
+        assert_eq!(ids, ["learned-4", "learned-6", "learned-a-b_c.d", &long, "learned-p-s-h"]);
+    }
+
+    #[test]
     fn what_is_rare_is_left_out_and_said() {
         let text = seen().write(Generalize::Service, 2, 7);
         assert!(text.contains("serial = 7\n"), "{text}");

@@ -283,11 +283,12 @@ fn read_rule(reader: &mut Reader<'_>, mut table: Table<'_>, all: &mut Everything
         let publishers: Vec<_> = texts.into_iter().map(|text| publisher(reader, &place, text, all)).collect();
         publishers.into_iter().collect::<Option<Vec<_>>>()
     });
-    let from = table.entries.get("from").map(|value| reader.time(&place, "from", value));
-    let until = table.entries.get("until").map(|value| reader.time(&place, "until", value));
-    let times_are_read = from != Some(None) && until != Some(None);
-    let window = Window { from: from.flatten(), until: until.flatten() };
-    if let (Some(from), Some(until)) = (window.from, window.until)
+    let mut time = |key| match table.entries.get(key) {
+        None => Some(None),
+        Some(value) => reader.time(&place, key, value).map(Some),
+    };
+    let window = time("from").zip(time("until")).map(|(from, until)| Window { from, until });
+    if let Some(window @ Window { from: Some(from), until: Some(until) }) = window
         && from >= until
     {
         reader.fault(table.offset, PolicyFault::EmptyWindow { place, window });
@@ -298,8 +299,8 @@ fn read_rule(reader: &mut Reader<'_>, mut table: Table<'_>, all: &mut Everything
     };
     let Some(id) = id else { return };
     let is_new = is_new_id(reader, id.text, id.offset, all);
-    if let (true, true, Some(effect), Some(topics), Some(publishers), Some(shadow)) =
-        (is_new, times_are_read, effect, topics, publishers, shadow)
+    if let (true, Some(effect), Some(topics), Some(publishers), Some(window), Some(shadow)) =
+        (is_new, effect, topics, publishers, window, shadow)
     {
         let head = RuleRef::new(id.text, effect, reader.position(table.offset));
         all.rules.push(Rule { head, topics, publishers, window, shadow });

@@ -299,6 +299,52 @@ mod tests {
         assert_eq!(said(&reach), ["x.# cn:a by a; not `x.y.*` from `cn:a`: rule `d` (p:9:1)"]);
         assert!(reach.open);
         assert!(policy.who_can(&topic("z"), NOW).open && !policy.who_can(&topic("x"), NOW).open);
+        assert!(policy.table(NOW).open && !self::policy(POLICY).table(NOW).open);
+    }
+
+    /// Rules that are shadows, or that do not exist at the time, give nothing and take nothing.
+    #[test]
+    fn only_what_decides_counts() {
+        let rule = |id: &str, effect: &str, more: &str| {
+            format!(
+                "[[rule]]\nid = \"{id}\"\neffect = \"{effect}\"\ntopics = [\"x.#\"]\npublishers = [\"cn:a\"]\n{more}\n"
+            )
+        };
+        let policy = policy(&format!(
+            "version = 1\nserial = 1\n{}{}{}{}",
+            rule("a", "allow", "from = 2026-01-01T00:00:00Z"),
+            rule("b", "allow", "shadow = true"),
+            rule("c", "deny", "shadow = true"),
+            rule("d", "deny", "from = 2027-01-01T00:00:00Z"),
+        ));
+        let a = "cn:a".parse().unwrap();
+        for (at, expected) in [
+            ("2025-12-31T23:59:59Z", &[][..]),
+            ("2026-01-01T00:00:00Z", &["x.# cn:a by a"]),
+            ("2027-01-01T00:00:00Z", &[]),
+        ] {
+            let at = at.parse().unwrap();
+            assert_eq!(said(&policy.what_can(&a, at)), expected, "{at}");
+            assert_eq!(said(&policy.table(at)), expected, "{at}");
+            let who = said(&policy.who_can(&topic("x.y"), at));
+            assert_eq!(
+                who,
+                expected.iter().map(|right| right.replace("x.#", "x.y")).collect::<Vec<_>>(),
+                "{at}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_exclusive_rule_is_no_exception_for_those_whom_it_names() {
+        let policy = policy(
+            "version = 1\nserial = 1\n\
+             [[rule]]\nid = \"a\"\neffect = \"allow\"\ntopics = [\"x.#\"]\npublishers = [\"cn:a\", \"cn:b\"]\n\
+             [[rule]]\nid = \"e\"\neffect = \"exclusive\"\ntopics = [\"x.y\"]\npublishers = [\"cn:a\"]\n",
+        );
+        let what = |id: &str| said(&policy.what_can(&id.parse().unwrap(), NOW));
+        assert_eq!(what("cn:a"), ["x.# cn:a by a", "x.y cn:a by e"]);
+        assert_eq!(what("cn:b"), ["x.# cn:b by a; `x.y` only from those whom rule `e` (p:8:1) names"]);
     }
 
     fn some_rule() -> impl Strategy<Value = (&'static str, String, &'static str)> {

@@ -56,10 +56,10 @@ impl TestReport {
         test_files: &[Source<'_>],
         limits: &Limits,
     ) -> Result<Self, PolicyErrors> {
-        let loaded = load::load(sources, limits);
+        let loaded = load::load(sources, limits).and_then(Policy::arrange);
         let separate = read_test_files(test_files, limits);
         let ((policy, mut tests), separate) = match (loaded, separate) {
-            (Ok(loaded), Ok(separate)) => (Policy::arrange(loaded), separate),
+            (Ok(loaded), Ok(separate)) => (loaded, separate),
             (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => return Err(errors),
             (Err(first), Err(second)) => {
                 PolicyErrors::unless_none(first.iter().chain(&second).cloned().collect())?;
@@ -214,12 +214,33 @@ mod tests {
         assert_eq!(untouched(&found), ["c"]);
         let c = test("x.b.other", "spiffe://t.org/prod/b/9", "deny");
         let found = report(&format!("version = 1\n{c}")).unwrap();
-        assert_eq!(untouched(&found), [""; 0]);
+        assert_eq!((untouched(&found), found.failed()), (Vec::new(), 2));
         assert_eq!(
             found.tests[1].failure.as_ref().unwrap().to_string(),
             "test failed: `x.b.other` from `spiffe://t.org/prod/b/9` is allowed by rule `a` (p:4:9) at step 4 from \
              2027-01-01T00:00:00Z on, expected denied"
         );
+    }
+
+    #[test]
+    fn a_test_touches_the_rules_of_the_step_that_decides() {
+        let (rules, _) = POLICY.split_once("[[test]]").unwrap();
+        let policy = Source { file: "p", bytes: rules.as_bytes() };
+        for (tests, expected) in [
+            (test("x.a.go", "spiffe://t.org/prod/a/1", "allow"), ["b", "c"]),
+            (test("x.b.only", "spiffe://t.org/prod/b/2", "deny"), ["a", "c"]),
+            // `a` names the signer as well, but a deny comes first.
+            (
+                test("x.b.other", "spiffe://t.org/prod/b/9", "deny") + "at = 2026-01-01T00:00:00Z\n",
+                ["a", "b"],
+            ),
+        ] {
+            let tests = format!("version = 1\n{tests}");
+            let tests = Source { file: "t", bytes: tests.as_bytes() };
+            let report = TestReport::of(&[policy], &[tests], &Limits::STANDARD).unwrap();
+            let untouched: Vec<&str> = report.untouched.iter().map(|rule| rule.id()).collect();
+            assert_eq!((untouched, report.failed()), (expected.to_vec(), 0), "{}", report.tests[0].topic);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Arranging a policy's rules for look-up: time and memory in proportion to what was written.
 
 use super::super::rules::{Effect, Group, Publisher, Rule, Window};
-use super::mixer::Mixed;
-use super::principals::{FIRST_GROUP, Principals};
-use super::{
-    End, Exclusive, Fact, Index, NONE, Node, Run, Span, Symbols, edge, number, place, template_number,
-};
+use super::ends::{End, Ends, Mark, Pair};
+use super::mixer::Seed;
+use super::nodes::{Growing, Heaviest};
+use super::principals::{FIRST_GROUP, Gathering, Principals};
+use super::words::{FIRST_TEMPLATE, STAR, Symbols, Words};
+use super::{Index, Longest, NONE, number, place, template_number};
 use crate::topic::{PatternField, TopicPattern};
 use std::collections::{HashMap, HashSet};
 
@@ -13,17 +14,12 @@ use std::collections::{HashMap, HashSet};
 /// made a group, or topics times publishers would be more than was written.
 const FEW: usize = 16;
 
-const EMPTY: Node = Node { any: NONE, templates: [NONE; 3], exact: NONE, open: NONE, literal: false };
-
 /// An index that is being built.
 struct Builder {
     symbols: Symbols,
-    nodes: Vec<Node>,
-    edges: HashMap<u64, u32, Mixed>,
+    trie: Growing,
     ends: usize,
-    principals: Principals,
-    /// (pattern, group).
-    memberships: Vec<(u32, u32)>,
+    principals: Gathering,
     groups: usize,
     /// Lists of publishers that were made groups.
     unnamed_groups: HashMap<Box<[u32]>, u32>,
@@ -39,11 +35,9 @@ impl Index {
     pub(in crate::policy) fn new(rules: &[Rule], groups: &[Group], included: impl Fn(&Rule) -> bool) -> Self {
         let mut builder = Builder {
             symbols: Symbols::new(),
-            nodes: vec![EMPTY],
-            edges: HashMap::default(),
+            trie: Growing::new(),
             ends: 0,
-            principals: Principals::default(),
-            memberships: Vec::new(),
+            principals: Gathering::default(),
             groups: groups.len(),
             unnamed_groups: HashMap::new(),
             audiences: HashMap::new(),
@@ -53,7 +47,7 @@ impl Index {
         for (group, members) in groups.iter().enumerate() {
             for member in &members.members {
                 let pattern = builder.principals.add(member, &mut builder.symbols);
-                builder.memberships.push((pattern, FIRST_GROUP + number(group)));
+                builder.principals.add_to_group(pattern, FIRST_GROUP + number(group));
             }
         }
         for (number_of, rule) in rules.iter().enumerate().filter(|(_, rule)| included(rule)) {
@@ -105,36 +99,19 @@ impl Builder {
         }
         let group = FIRST_GROUP + number(self.groups);
         self.groups += 1;
-        self.memberships.extend(patterns.iter().map(|pattern| (*pattern, group)));
+        patterns.iter().for_each(|pattern| self.principals.add_to_group(*pattern, group));
         self.unnamed_groups.insert(patterns.into(), group);
         group
     }
 
     /// The end of a pattern, made if it is the first of its kind.
     fn end_of(&mut self, pattern: &TopicPattern) -> u32 {
-        let mut node = 0;
-        for field in pattern.fields() {
-            let next = number(self.nodes.len());
-            let here = &mut self.nodes[node];
-            let way = match field {
-                PatternField::Any => &mut here.any,
-                PatternField::Template(template) => &mut here.templates[template_number(*template)],
-                PatternField::Literal(text) => {
-                    here.literal = true;
-                    let key = edge(number(node), self.symbols.add(text));
-                    self.edges.entry(key).or_insert(NONE)
-                }
-            };
-            if *way == NONE {
-                *way = next;
-            }
-            node = place(*way);
-            if node == self.nodes.len() {
-                self.nodes.push(EMPTY);
-            }
-        }
-        let here = &mut self.nodes[node];
-        let end = if pattern.is_open() { &mut here.open } else { &mut here.exact };
+        let symbols = pattern.fields().iter().map(|field| match field {
+            PatternField::Any => STAR,
+            PatternField::Template(template) => FIRST_TEMPLATE + template_number(*template),
+            PatternField::Literal(text) => self.symbols.add(text),
+        });
+        let end = self.trie.end_of(symbols, pattern.is_open());
         if *end == NONE {
             *end = number(self.ends);
             self.ends += 1;
@@ -142,45 +119,44 @@ impl Builder {
         *end
     }
 
-    fn finish(mut self, rules: &[Rule]) -> Index {
-        self.principals.set_memberships(self.memberships);
+    fn finish(self, rules: &[Rule]) -> Index {
+        let seed = Seed::new();
+        let principals = self.principals.freeze(seed);
         let mut audiences = vec![Box::default(); self.audiences.len()];
         for (audience, place_of) in self.audiences {
             audiences[place(place_of)] = audience;
         }
-        let mut ends = vec![End::default(); self.ends];
         let named = first_of_each_kind(self.named, rules);
-        for_each_end(&named, |entry| entry.0, |end, span, _| ends[end].named = span);
         let exclusives = first_of_each_audience(self.exclusives, rules);
-        let mut runs = Vec::new();
-        for_each_end(
-            &exclusives,
-            |entry| entry.0,
-            |end, span, of_end| {
-                let start = number(runs.len());
-                add_runs(of_end, &audiences, &mut runs);
-                ends[end].exclusives = span;
-                ends[end].runs = Span { start, end: number(runs.len()) };
-            },
-        );
-        let fact = |rule: &Rule| Fact { effect: rule.head.effect(), windowed: rule.window != Window::ALWAYS };
-        self.edges.shrink_to_fit();
-        self.symbols.0.shrink_to_fit();
-        Index {
-            symbols: self.symbols,
-            nodes: self.nodes.into(),
-            edges: self.edges,
-            ends: ends.into(),
-            principals_named: named.iter().map(|(_, principal, _)| *principal).collect(),
-            rules_named: named.iter().map(|(_, _, rule)| *rule).collect(),
-            exclusives: exclusives
+        let mark = |rule: u32| Mark::new(rule, &rules[place(rule)]).bits();
+        let mut ends = Ends::default();
+        let (mut places, mut weights) = (Vec::with_capacity(self.ends), Vec::with_capacity(self.ends));
+        let (mut named_left, mut exclusives_left) = (&named[..], &exclusives[..]);
+        for end in 0..number(self.ends) {
+            let named_here = take_of(&mut named_left, end);
+            let exclusives_here = take_of(&mut exclusives_left, end);
+            let named: Vec<Pair> =
+                named_here.iter().map(|(_, who, rule)| Pair { who: *who, what: mark(*rule) }).collect();
+            let (patterns, groups) = named.split_at(named.partition_point(|pair| pair.who < FIRST_GROUP));
+            let exclusives: Vec<Pair> = exclusives_here
                 .iter()
-                .map(|(_, rule, audience)| Exclusive { rule: *rule, audience: *audience })
-                .collect(),
-            runs: runs.into(),
-            principals: self.principals,
+                .map(|(_, rule, audience)| Pair { who: *audience, what: mark(*rule) })
+                .collect();
+            let runs = runs_of(&exclusives, &audiences);
+            let end = End { patterns, groups, exclusives: &exclusives, runs: &runs };
+            weights.push(weight(&end, &principals, &audiences));
+            places.push(ends.add(end));
+        }
+        ends.shrink_to_fit();
+        let Heaviest { steps, end } = self.trie.heaviest(&weights);
+        let rule = named.iter().find(|entry| entry.0 == end).map(|(_, _, rule)| place(*rule));
+        Index {
+            words: Words::new(self.symbols, seed),
+            nodes: self.trie.freeze(&places, seed),
+            ends,
+            principals,
             audiences: audiences.into(),
-            facts: rules.iter().map(fact).collect(),
+            longest: Longest { steps, rule },
         }
     }
 }
@@ -203,7 +179,6 @@ fn first_of_each_kind(mut named: Vec<(u32, u32, u32)>, rules: &[Rule]) -> Vec<(u
         *settled |= rule.window == Window::ALWAYS;
         is_first
     });
-    named.shrink_to_fit();
     named
 }
 
@@ -216,37 +191,32 @@ fn first_of_each_audience(mut exclusives: Vec<(u32, u32, u32)>, rules: &[Rule]) 
         let always = rules[place(*rule)].window == Window::ALWAYS;
         if always { settled.insert((*end, *audience)) } else { !settled.contains(&(*end, *audience)) }
     });
-    exclusives.shrink_to_fit();
     exclusives
 }
 
-/// Gives each end the span of its entries, which are together.
-fn for_each_end<T>(entries: &[T], end: impl Fn(&T) -> u32, mut give: impl FnMut(usize, Span, &[T])) {
-    let mut start = 0;
-    for of_end in entries.chunk_by(|a, b| end(a) == end(b)) {
-        let span = Span { start: number(start), end: number(start + of_end.len()) };
-        start += of_end.len();
-        if let Some(first) = of_end.first() {
-            give(place(end(first)), span, of_end);
-        }
-    }
+/// Takes the entries of an end off the front of what is left, where they come first.
+fn take_of<'e>(left: &mut &'e [(u32, u32, u32)], end: u32) -> &'e [(u32, u32, u32)] {
+    let count = left.iter().take_while(|entry| entry.0 == end).count();
+    let (taken, rest) = left.split_at(count);
+    *left = rest;
+    taken
 }
 
 /// The runs of one end's exclusive rules, sorted by principal.
-fn add_runs(exclusives: &[(u32, u32, u32)], audiences: &[Box<[u32]>], runs: &mut Vec<Run>) {
-    let [first, others @ ..] = exclusives else { return };
+fn runs_of(exclusives: &[Pair], audiences: &[Box<[u32]>]) -> Vec<Pair> {
+    let mut runs = Vec::new();
+    let [first, others @ ..] = exclusives else { return runs };
     if others.is_empty() {
-        return;
+        return runs;
     }
-    let start = runs.len();
-    let mut going: Vec<u32> = audiences[place(first.2)].to_vec();
+    let mut going: Vec<u32> = audiences[place(first.who)].to_vec();
     let mut length = 1;
-    for (_, _, audience) in others {
-        let audience = &audiences[place(*audience)];
+    for other in others {
+        let audience = &audiences[place(other.who)];
         going.retain(|principal| {
             let goes_on = audience.binary_search(principal).is_ok();
             if !goes_on {
-                runs.push(Run { principal: *principal, length });
+                runs.push(Pair { who: *principal, what: length });
             }
             goes_on
         });
@@ -255,6 +225,25 @@ fn add_runs(exclusives: &[(u32, u32, u32)], audiences: &[Box<[u32]>], runs: &mut
         }
         length += 1;
     }
-    runs.extend(going.into_iter().map(|principal| Run { principal, length }));
-    runs[start..].sort_unstable_by_key(|run| run.principal);
+    runs.extend(going.into_iter().map(|principal| Pair { who: principal, what: length }));
+    runs.sort_unstable();
+    runs
+}
+
+/// The most steps that a visit to an end can take: the entries that are looked at, where each principal of a signer is searched
+/// for and found.
+fn weight(end: &End<'_>, principals: &Principals, audiences: &[Box<[u32]>]) -> u64 {
+    let (named_by, member_of) = (principals.shape_count(), principals.most_groups());
+    // Of one principal, a rule that always exists ends the row; before it there may be any number that do not.
+    let longest_row =
+        |pairs: &[Pair]| pairs.chunk_by(|a, b| a.who == b.who).map(<[_]>::len).max().unwrap_or(0);
+    let patterns = end.patterns.len().min(named_by * longest_row(end.patterns));
+    let groups = end.groups.len().min(member_of * longest_row(end.groups)) * named_by;
+    let among = |audience: &[u32]| {
+        let groups = audience.len() - audience.partition_point(|principal| *principal < FIRST_GROUP);
+        named_by * (1 + groups.min(member_of))
+    };
+    let exclusives: usize = end.exclusives.iter().map(|pair| among(&audiences[place(pair.who)])).sum();
+    let runs = named_by * end.runs.len().min(1 + member_of);
+    u64::try_from(1 + patterns + groups + exclusives + runs).unwrap_or(u64::MAX)
 }

@@ -1,42 +1,42 @@
 //! The hash of the tables.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, RandomState};
 
-pub(super) type Mixed = BuildHasherDefault<Mixer>;
+/// The secret of one policy's tables, another one for each policy that is built.
+///
+/// A sender cannot fill the tables, which hold what the operator wrote. But that may have been learned from senders (`policy learn`,
+/// an import), and without the secret nobody can choose names that would all be found in one place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seed([u64; 2]);
 
-/// Multiply and rotate, eight bytes a step. It has no secret: the tables hold what the operator wrote, so that a sender
-/// who finds collisions among topics of his own finds them nowhere in here.
-#[derive(Debug, Default)]
-pub(super) struct Mixer(u64);
+impl Seed {
+    pub(super) fn new() -> Self {
+        let random = RandomState::new();
+        Self([random.hash_one(0_u8), random.hash_one(1_u8)])
+    }
 
-impl Mixer {
-    fn mix(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0xf135_7aea_2e62_a9c5);
+    pub(super) fn of_words(&self, [a, b, c]: [u64; 3]) -> u64 {
+        let Self([x, y]) = *self;
+        fold(fold(x ^ a, y ^ b) ^ c, y)
+    }
+
+    pub(super) fn of_pair(&self, a: u32, b: u32) -> u64 {
+        let Self([x, y]) = *self;
+        fold(x ^ both(a, b), y)
+    }
+
+    pub(super) fn of_four(&self, [a, b, c, d]: [u32; 4]) -> u64 {
+        let Self([x, y]) = *self;
+        fold(x ^ both(a, b), y ^ both(c, d))
     }
 }
 
-impl Hasher for Mixer {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        if !rest.is_empty() {
-            self.mix(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        }
-    }
+fn both(a: u32, b: u32) -> u64 {
+    u64::from(a) << 32 | u64::from(b)
+}
 
-    fn write_u8(&mut self, byte: u8) {
-        self.mix(u64::from(byte));
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.mix(u64::from(word));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.mix(word);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
-    }
+/// Both halves of a product.
+fn fold(a: u64, b: u64) -> u64 {
+    let (low, high) = a.carrying_mul(b, 0);
+    low ^ high
 }

@@ -2,99 +2,53 @@
 //!
 //! Nothing here knows the semantics' steps: it finds, for each effect, the first rule (by id) that bears on the message.
 //! A look-up allocates nothing. How much work it is follows from the policy and not from the sender: a pattern has at
-//! most three `*`, and a field from outside is only ever looked up, never stored. Nor does it follow from how many rules there
-//! are: at each pattern that selects the topic, the rules that name the signer are found by the signer, and of the
-//! exclusive rules that do not name it the first is enough.
+//! most three `*`, a policy has a bound on the steps of any one look-up ([`MAX_STEPS`]), and a field from outside is only ever
+//! looked up, never stored. Nor does it follow from how many rules there are: at each pattern that selects the topic, the rules
+//! that name the signer are found by the signer, and of the exclusive rules that do not name it the first is enough.
 
 mod build;
+mod ends;
 mod mixer;
+mod nodes;
 mod principals;
+mod table;
+mod words;
 
 use super::rules::{Effect, Rule, fill};
 use crate::identity::Identity;
 use crate::time::Timestamp;
 use crate::topic::{Template, Topic};
-use mixer::Mixed;
-use principals::{FIRST_GROUP, Principals, Signer};
-use std::cell::Cell;
-use std::collections::HashMap;
+use ends::{End, Ends, Mark, Pair};
+use nodes::Nodes;
+use principals::{Principals, Signer};
+use words::Words;
 
 /// The most fields of a policy's pattern. A topic may have more; a `#` covers what follows.
 pub(super) const MAX_PATTERN_FIELDS: usize = 32;
 
+/// The most steps that the look-up of one topic may take: fifty to a hundred microseconds, one or two signatures checked. All the
+/// patterns with `*` that can select one topic of sixteen fields are within it.
+pub(super) const MAX_STEPS: u64 = 10_000;
+
 /// What a policy's rules say, arranged for look-up. Rules are numbers: their places in the order of their ids.
 #[derive(Debug)]
 pub(super) struct Index {
-    symbols: Symbols,
-    nodes: Box<[Node]>,
-    /// Node and symbol ([`edge`]) → node.
-    edges: HashMap<u64, u32, Mixed>,
-    ends: Box<[End]>,
-    /// Of each end, sorted: whom a rule names …
-    principals_named: Box<[u32]>,
-    /// … and the rule, at the same place.
-    rules_named: Box<[u32]>,
-    /// Of each end, by rule.
-    exclusives: Box<[Exclusive]>,
-    /// Of each end, by principal.
-    runs: Box<[Run]>,
+    words: Words,
+    nodes: Nodes,
+    ends: Ends,
     principals: Principals,
     /// Whom each exclusive rule names, sorted.
     audiences: Box<[Box<[u32]>]>,
-    /// By the rule's number: what is asked of every rule that is found, packed closer than the rules themselves are.
-    facts: Box<[Fact]>,
+    longest: Longest,
 }
 
-/// A place in the trie: the patterns that begin with the same fields. [`NONE`] where there is nothing.
+/// The longest look-up that a policy allows.
 #[derive(Clone, Copy, Debug)]
-struct Node {
-    any: u32,
-    templates: [u32; 3],
-    /// The end of the patterns that end here.
-    exact: u32,
-    /// The end of the patterns that go on with `#`.
-    open: u32,
-    /// Whether any plain field goes on from here, so that a field which nothing asks for is not looked up.
-    literal: bool,
-}
-
-/// The rules of one pattern: where theirs are among all.
-#[derive(Clone, Copy, Debug, Default)]
-struct End {
-    /// In `principals_named` and `rules_named`: each principal with each rule that names it. A rule that never could
-    /// be the first of its kind is left out, as another one always stands before it.
-    named: Span,
-    /// In `exclusives`.
-    exclusives: Span,
-    /// In `runs`.
-    runs: Span,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-/// An `exclusive` rule of an end, which matters to everybody.
-#[derive(Clone, Copy, Debug)]
-struct Exclusive {
-    rule: u32,
-    audience: u32,
-}
-
-/// How many of an end's exclusive rules, from the first on, name a principal: whoever it is need not look at these.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    principal: u32,
-    length: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Fact {
-    effect: Effect,
-    /// Whether there are times at which it does not exist.
-    windowed: bool,
+pub(super) struct Longest {
+    /// Its steps.
+    pub(super) steps: u64,
+    /// One of the rules at its end.
+    pub(super) rule: Option<usize>,
 }
 
 /// The first rule (by id) of each kind that bears on a message.
@@ -108,7 +62,7 @@ pub(super) struct Found {
     pub(super) allow: Option<usize>,
 }
 
-/// Nothing: no node, no symbol that a pattern has.
+/// Nothing: no place, no word that a policy has.
 const NONE: u32 = u32::MAX;
 
 impl Index {
@@ -117,17 +71,22 @@ impl Index {
         if self.ends.is_empty() {
             return Found::default();
         }
-        let fields = Fields::new(self, topic);
-        let own = TEMPLATES.map(|template| fill(signer, template));
+        let fields = Fields::new(&self.words, topic);
         let mut search = Search {
             index: self,
             rules,
             at,
-            signer: self.principals.signer(signer, &self.symbols),
+            signer: self.principals.signer(signer, &self.words),
             found: Found::default(),
         };
-        let fills = |template: usize, field: &str| own[template] == Some(field);
-        self.walk(0, 0, &fields, &fills, &mut |end| search.look(end));
+        let parts = *search.signer.parts();
+        let fills = |template: usize, depth: usize| {
+            let word = fields.words[depth];
+            // Two words that the policy does not have may still be the same.
+            parts[template] == word
+                && (word != NONE || fill(signer, TEMPLATES[template]) == topic.fields().nth(depth))
+        };
+        self.walk(self.nodes.root(), 0, &fields, &fills, &mut |end| search.look(end));
         search.found
     }
 
@@ -135,8 +94,14 @@ impl Index {
     /// field.
     pub(super) fn lists(&self, topic: &Topic) -> bool {
         let mut listed = false;
-        self.walk(0, 0, &Fields::new(self, topic), &|_, _| true, &mut |_| listed = true);
+        let fields = Fields::new(&self.words, topic);
+        self.walk(self.nodes.root(), 0, &fields, &|_, _| true, &mut |_| listed = true);
         listed
+    }
+
+    /// The longest look-up that there can be, whatever the topic and whoever the signer.
+    pub(super) fn longest(&self) -> Longest {
+        self.longest
     }
 
     /// Visits the end of each pattern that selects the topic. What is still to be visited is on the stack, which the
@@ -145,32 +110,31 @@ impl Index {
         &self,
         node: u32,
         depth: usize,
-        fields: &Fields<'_>,
-        fills: &impl Fn(usize, &str) -> bool,
-        visit: &mut impl FnMut(&End),
+        fields: &Fields,
+        fills: &impl Fn(usize, usize) -> bool,
+        visit: &mut impl FnMut(End<'_>),
     ) {
-        let here = &self.nodes[place(node)];
+        let here = self.nodes.at(node);
         if here.open != NONE {
-            visit(&self.ends[place(here.open)]);
+            visit(self.ends.at(here.open));
         }
         if depth == fields.count {
             if here.exact != NONE {
-                visit(&self.ends[place(here.exact)]);
+                visit(self.ends.at(here.exact));
             }
             return;
         }
-        let Some(text) = fields.texts.get(depth) else { return };
-        if here.literal
-            && let Some(next) = self.edges.get(&edge(node, fields.symbol(depth)))
-        {
-            self.walk(*next, depth + 1, fields, fills, visit);
+        // No pattern is deeper than what was looked up.
+        let Some(word) = fields.words.get(depth) else { return };
+        if let Some(next) = self.nodes.after(here, node, *word) {
+            self.walk(next, depth + 1, fields, fills, visit);
         }
         if here.any != NONE {
             self.walk(here.any, depth + 1, fields, fills, visit);
         }
-        for (template, next) in here.templates.iter().enumerate() {
-            if *next != NONE && fills(template, text) {
-                self.walk(*next, depth + 1, fields, fills, visit);
+        for (template, next) in self.nodes.templates(here).into_iter().enumerate() {
+            if next != NONE && fills(template, depth) {
+                self.walk(next, depth + 1, fields, fills, visit);
             }
         }
     }
@@ -186,72 +150,58 @@ struct Search<'i> {
 }
 
 impl Search<'_> {
-    fn look(&mut self, end: &End) {
-        let named = end.named.range();
-        let (principals, rules) =
-            (&self.index.principals_named[named.clone()], &self.index.rules_named[named]);
-        for pattern in 0..self.signer.patterns().len() {
-            self.naming(principals, rules, self.signer.patterns()[pattern]);
-        }
-        if principals.last().is_some_and(|last| *last >= FIRST_GROUP) {
-            let first = principals.partition_point(|principal| *principal < FIRST_GROUP);
-            let (groups, rules) = (&principals[first..], &rules[first..]);
-            for pattern in 0..self.signer.patterns().len() {
-                let member_of = self.signer.groups(pattern);
-                // Whichever list is the shorter is gone through, the other one is searched.
-                if member_of.len() <= groups.len() {
-                    for group in member_of {
-                        self.naming(groups, rules, *group);
-                    }
-                } else {
-                    for (group, rule) in groups.iter().zip(rules) {
-                        if member_of.binary_search(group).is_ok() {
-                            self.consider(*rule, true);
-                        }
+    fn look(&mut self, end: End<'_>) {
+        for n in 0..self.signer.patterns().len() {
+            self.naming(end.patterns, self.signer.patterns()[n]);
+            let member_of = self.signer.groups()[n];
+            // Whichever list is the shorter is gone through, the other one is searched.
+            if member_of.len() <= end.groups.len() {
+                for group in member_of {
+                    self.naming(end.groups, *group);
+                }
+            } else {
+                for pair in end.groups {
+                    if member_of.binary_search(&pair.who).is_ok() {
+                        self.consider(Mark::of(pair), true);
                     }
                 }
             }
         }
-        let exclusives = &self.index.exclusives[end.exclusives.range()];
-        if !exclusives.is_empty() {
-            let runs = &self.index.runs[end.runs.range()];
-            let start = self.signer.longest(runs).min(exclusives.len());
-            let others = exclusives[start..].iter().filter(|exclusive| self.exists(exclusive.rule));
-            let first = others
-                .map(|exclusive| (exclusive.rule, &self.index.audiences[place(exclusive.audience)]))
-                .find(|(_, audience)| !self.signer.is_among(audience));
-            if let Some((rule, _)) = first {
-                self.consider(rule, false);
+        if !end.exclusives.is_empty() {
+            let start = self.signer.longest(end.runs).min(end.exclusives.len());
+            let first = end.exclusives[start..].iter().find(|pair| {
+                self.exists(Mark::of(pair)) && !self.signer.is_among(&self.index.audiences[place(pair.who)])
+            });
+            if let Some(pair) = first {
+                self.consider(Mark::of(pair), false);
             }
         }
     }
 
     /// The rules of one principal.
-    fn naming(&mut self, principals: &[u32], rules: &[u32], principal: u32) {
-        let start = principals.partition_point(|named| *named < principal);
-        for (_, rule) in principals[start..].iter().zip(&rules[start..]).take_while(|(p, _)| **p == principal)
-        {
-            self.consider(*rule, true);
+    fn naming(&mut self, named: &[Pair], principal: u32) {
+        let start = named.partition_point(|pair| pair.who < principal);
+        for pair in named[start..].iter().take_while(|pair| pair.who == principal) {
+            self.consider(Mark::of(pair), true);
         }
     }
 
-    fn consider(&mut self, rule: u32, names: bool) {
-        if !self.exists(rule) {
+    fn consider(&mut self, mark: Mark, names: bool) {
+        if !self.exists(mark) {
             return;
         }
-        let rule = place(rule);
-        let first = match (self.index.facts[rule].effect, names) {
+        let first = match (mark.effect(), names) {
             (Effect::Deny, true) => &mut self.found.deny,
             (Effect::Exclusive, false) => &mut self.found.exclusive,
             (Effect::Allow | Effect::Exclusive, true) => &mut self.found.allow,
             (Effect::Allow | Effect::Deny, false) => return,
         };
+        let rule = mark.rule();
         *first = Some(first.map_or(rule, |first| first.min(rule)));
     }
 
-    fn exists(&self, rule: u32) -> bool {
-        let rule = place(rule);
-        !self.index.facts[rule].windowed || self.rules[rule].window.contains(self.at)
+    fn exists(&self, mark: Mark) -> bool {
+        !mark.is_windowed() || self.rules[mark.rule()].window.contains(self.at)
     }
 }
 
@@ -267,42 +217,9 @@ impl Found {
     }
 }
 
-impl Span {
-    fn range(self) -> std::ops::Range<usize> {
-        place(self.start)..place(self.end)
-    }
-}
-
-/// Every field of a pattern and every segment of an identity, by number.
-#[derive(Debug)]
-struct Symbols(HashMap<Box<str>, u32, Mixed>);
-
-/// `*` among the symbols.
-const STAR: u32 = 0;
-
-impl Symbols {
-    fn new() -> Self {
-        Self(std::iter::once(("*".into(), STAR)).collect())
-    }
-
-    /// [`NONE`] for what the policy does not have.
-    fn of(&self, text: &str) -> u32 {
-        self.0.get(text).copied().unwrap_or(NONE)
-    }
-
-    fn add(&mut self, text: &str) -> u32 {
-        if let Some(known) = self.0.get(text) {
-            return *known;
-        }
-        let next = number(self.0.len());
-        self.0.insert(text.into(), next);
-        next
-    }
-}
-
 const TEMPLATES: [Template; 3] = [Template::Env, Template::Host, Template::Service];
 
-fn template_number(template: Template) -> usize {
+fn template_number(template: Template) -> u32 {
     match template {
         Template::Env => 0,
         Template::Host => 1,
@@ -310,45 +227,25 @@ fn template_number(template: Template) -> usize {
     }
 }
 
-/// A topic's fields, as many of them as a pattern can have.
-struct Fields<'t> {
-    index: &'t Index,
-    texts: [&'t str; MAX_PATTERN_FIELDS],
-    /// Looked up when the first node asks for it.
-    symbols: [Cell<Option<u32>>; MAX_PATTERN_FIELDS],
+/// A topic's fields, as many of them as a pattern can have, as the policy's words.
+struct Fields {
+    words: [u32; MAX_PATTERN_FIELDS],
     /// How many fields the topic really has.
     count: usize,
 }
 
-impl<'t> Fields<'t> {
-    fn new(index: &'t Index, topic: &'t Topic) -> Self {
-        let mut fields = Self {
-            index,
-            texts: [""; MAX_PATTERN_FIELDS],
-            symbols: [const { Cell::new(None) }; MAX_PATTERN_FIELDS],
-            count: 0,
-        };
-        for text in topic.fields() {
-            if let Some(place) = fields.texts.get_mut(fields.count) {
-                *place = text;
+impl Fields {
+    fn new(words: &Words, topic: &Topic) -> Self {
+        let mut fields = Self { words: [NONE; MAX_PATTERN_FIELDS], count: 0 };
+        // All of them at once: the look-ups do not wait for each other.
+        for field in topic.as_str().as_bytes().split(|byte| *byte == b'.') {
+            if let Some(word) = fields.words.get_mut(fields.count) {
+                *word = words.number(field);
             }
             fields.count += 1;
         }
         fields
     }
-
-    fn symbol(&self, depth: usize) -> u32 {
-        let known = &self.symbols[depth];
-        known.get().unwrap_or_else(|| {
-            let symbol = self.index.symbols.of(self.texts[depth]);
-            known.set(Some(symbol));
-            symbol
-        })
-    }
-}
-
-fn edge(node: u32, symbol: u32) -> u64 {
-    u64::from(node) << 32 | u64::from(symbol)
 }
 
 /// A number as a place in a table.

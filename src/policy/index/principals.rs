@@ -4,8 +4,11 @@
 //! patterns name a signer, and which groups these are in, is looked up once a message.
 
 use super::super::publisher::PublisherPattern;
-use super::mixer::Mixed;
-use super::{NONE, Run, STAR, Symbols, number, place};
+use super::ends::Pair;
+use super::mixer::Seed;
+use super::table::{Slot, Table};
+use super::words::{STAR, Symbols, Words};
+use super::{NONE, number, place};
 use crate::identity::Identity;
 use std::collections::HashMap;
 
@@ -13,141 +16,201 @@ use std::collections::HashMap;
 pub(super) const FIRST_GROUP: u32 = 1 << 31;
 
 /// Environment, service, host: each written out or `*`.
-const SHAPES: usize = 8;
+pub(super) const SHAPES: usize = 8;
 
-/// Every publisher pattern of a policy, and the groups that each is in.
+/// The publisher patterns of a policy while it is built.
 #[derive(Debug, Default)]
-pub(super) struct Principals {
-    /// Common names.
-    names: HashMap<Box<str>, u32, Mixed>,
+pub(super) struct Gathering {
+    names: HashMap<Box<str>, u32>,
     /// SPIFFE patterns, as symbols.
-    paths: HashMap<[u32; 4], u32, Mixed>,
-    /// Which of the shapes any SPIFFE pattern has: only these are looked up.
-    shapes: [bool; SHAPES],
-    /// Pattern `n` is in `memberships[first[n]..first[n + 1]]`, sorted.
-    first: Box<[u32]>,
-    memberships: Box<[u32]>,
+    paths: HashMap<[u32; 4], u32>,
+    /// Who is in which group.
+    memberships: Vec<(u32, u32)>,
 }
 
-impl Principals {
+impl Gathering {
     pub(super) fn add(&mut self, pattern: &PublisherPattern, symbols: &mut Symbols) -> u32 {
         let next = number(self.names.len() + self.paths.len());
         match pattern {
             PublisherPattern::CommonName(name) => *self.names.entry(name.as_str().into()).or_insert(next),
             PublisherPattern::Spiffe { trust_domain, path } => {
-                let mut shape = 0;
-                let mut key = [symbols.add(trust_domain), STAR, STAR, STAR];
-                for (n, segment) in path.iter().enumerate() {
-                    match segment {
-                        Some(segment) => key[n + 1] = symbols.add(segment),
-                        None => shape |= 1 << n,
-                    }
-                }
-                self.shapes[shape] = true;
-                *self.paths.entry(key).or_insert(next)
+                let [env, service, host] =
+                    path.each_ref().map(|segment| segment.as_ref().map_or(STAR, |text| symbols.add(text)));
+                *self.paths.entry([symbols.add(trust_domain), env, service, host]).or_insert(next)
             }
         }
     }
 
-    /// Takes down who is in which group: pairs of a pattern and a group.
-    pub(super) fn set_memberships(&mut self, mut pairs: Vec<(u32, u32)>) {
-        pairs.sort_unstable();
-        pairs.dedup();
-        let patterns = self.names.len() + self.paths.len();
-        let mut first = Vec::with_capacity(patterns + 1);
-        let mut at = 0;
-        for pattern in 0..=number(patterns) {
-            at += pairs[at..].partition_point(|(member, _)| *member < pattern);
-            first.push(number(at));
-        }
-        self.first = first.into();
-        self.memberships = pairs.into_iter().map(|(_, group)| group).collect();
+    pub(super) fn add_to_group(&mut self, pattern: u32, group: u32) {
+        self.memberships.push((pattern, group));
     }
 
+    pub(super) fn freeze(mut self, seed: Seed) -> Principals {
+        self.memberships.sort_unstable();
+        self.memberships.dedup();
+        let memberships: Box<[u32]> = self.memberships.iter().map(|(_, group)| *group).collect();
+        let first = |pattern| number(self.memberships.partition_point(|(member, _)| *member < pattern));
+        let principal =
+            |pattern| Principal { pattern, first_group: first(pattern), last_group: first(pattern + 1) };
+        let mut shapes = [false; SHAPES];
+        let mut paths = Table::with_room(self.paths.len());
+        for (key, pattern) in &self.paths {
+            shapes[shape_of(key)] = true;
+            paths.put(seed.of_four(*key), Path { key: *key, principal: principal(*pattern) });
+        }
+        let names = self.names.iter().map(|(name, pattern)| (name.clone(), principal(*pattern))).collect();
+        let of_one = self.memberships.chunk_by(|a, b| a.0 == b.0);
+        let most_groups = of_one.map(<[_]>::len).max().unwrap_or(0);
+        Principals { names, paths, shapes, memberships, most_groups, seed }
+    }
+}
+
+/// Which of the segments are `*`, as bits.
+fn shape_of([_, path @ ..]: &[u32; 4]) -> usize {
+    path.iter().rev().fold(0, |shape, segment| shape << 1 | usize::from(*segment == STAR))
+}
+
+/// Every publisher pattern of a policy, and the groups that each is in.
+#[derive(Debug)]
+pub(super) struct Principals {
+    /// Common names.
+    names: HashMap<Box<str>, Principal>,
+    paths: Table<Path>,
+    /// Which of the shapes any SPIFFE pattern has: only these are looked up.
+    shapes: [bool; SHAPES],
+    memberships: Box<[u32]>,
+    most_groups: usize,
+    seed: Seed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Principal {
+    pattern: u32,
+    /// Its groups, sorted, are between these places in `memberships`.
+    first_group: u32,
+    last_group: u32,
+}
+
+/// A SPIFFE pattern.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Path {
+    key: [u32; 4],
+    principal: Principal,
+}
+
+impl Slot for Path {
+    const EMPTY: Self = {
+        let principal = Principal { pattern: NONE, first_group: 0, last_group: 0 };
+        Self { key: [NONE; 4], principal }
+    };
+
+    fn is_empty(&self) -> bool {
+        self.principal.pattern == NONE
+    }
+}
+
+impl Principals {
     /// The principals that `signer` is.
-    pub(super) fn signer<'i>(&'i self, signer: &Identity, symbols: &Symbols) -> Signer<'i> {
-        let mut found = Signer { principals: self, patterns: [NONE; SHAPES], count: 0 };
+    pub(super) fn signer<'i>(&'i self, signer: &Identity, words: &Words) -> Signer<'i> {
+        let mut found =
+            Signer { groups: [&[]; SHAPES], patterns: [NONE; SHAPES], count: 0, parts: [NONE; 3] };
         match signer {
             Identity::CommonName(name) => {
-                if let Some(number) = self.names.get(name.as_str()) {
-                    found.push(*number);
+                if let Some(principal) = self.names.get(name.as_str()) {
+                    self.push(*principal, &mut found);
                 }
             }
             Identity::Spiffe(id) => {
-                let domain = symbols.of(id.trust_domain());
-                if domain == NONE {
-                    return found;
-                }
-                let path = [symbols.of(id.env()), symbols.of(id.service()), symbols.of(id.host())];
+                let [env, service, host] =
+                    [id.env(), id.service(), id.host()].map(|part| words.number(part.as_bytes()));
+                let domain = words.number(id.trust_domain().as_bytes());
+                found.parts = [env, host, service];
                 for (shape, _) in self.shapes.iter().enumerate().filter(|(_, used)| **used) {
-                    let part = |n: usize| if shape & (1 << n) == 0 { path[n] } else { STAR };
-                    let key = [domain, part(0), part(1), part(2)];
+                    let part = |n: usize, part: u32| if shape >> n & 1 == 0 { part } else { STAR };
+                    let key = [domain, part(0, env), part(1, service), part(2, host)];
                     // What the policy does not write out, it cannot name written out.
                     if !key.contains(&NONE)
-                        && let Some(number) = self.paths.get(&key)
+                        && let Some((_, path)) =
+                            self.paths.find(self.seed.of_four(key), |path| path.key == key)
                     {
-                        found.push(*number);
+                        self.push(path.principal, &mut found);
                     }
                 }
             }
         }
         found
     }
+
+    fn push<'i>(&'i self, principal: Principal, signer: &mut Signer<'i>) {
+        let Principal { pattern, first_group, last_group } = principal;
+        signer.patterns[signer.count] = pattern;
+        signer.groups[signer.count] = &self.memberships[place(first_group)..place(last_group)];
+        signer.count += 1;
+    }
+
+    /// How many shapes are looked up: as many patterns may name a signer.
+    pub(super) fn shape_count(&self) -> usize {
+        self.shapes.iter().filter(|used| **used).count().max(1)
+    }
+
+    /// The most groups that one pattern is in.
+    pub(super) fn most_groups(&self) -> usize {
+        self.most_groups
+    }
 }
 
 /// The principals that one signer is.
 pub(super) struct Signer<'i> {
-    principals: &'i Principals,
+    groups: [&'i [u32]; SHAPES],
     patterns: [u32; SHAPES],
     count: usize,
+    /// The words of its environment, host and service: the order of the templates.
+    parts: [u32; 3],
 }
 
-impl Signer<'_> {
-    fn push(&mut self, number: u32) {
-        self.patterns[self.count] = number;
-        self.count += 1;
-    }
-
+impl<'i> Signer<'i> {
     /// The patterns that name it.
     pub(super) fn patterns(&self) -> &[u32] {
         &self.patterns[..self.count]
     }
-}
 
-impl<'i> Signer<'i> {
-    /// The groups that the pattern at a place of [`Signer::patterns`] is in, sorted.
-    pub(super) fn groups(&self, pattern: usize) -> &'i [u32] {
-        let pattern = place(self.patterns[pattern]);
-        let (first, memberships) = (&self.principals.first, &self.principals.memberships);
-        &memberships[place(first[pattern])..place(first[pattern + 1])]
+    /// The groups that each of these is in, sorted.
+    pub(super) fn groups(&self) -> &[&'i [u32]] {
+        &self.groups[..self.count]
+    }
+
+    /// The words that the templates stand for.
+    pub(super) fn parts(&self) -> &[u32; 3] {
+        &self.parts
     }
 
     /// Whether it is any of `audience`, which is sorted.
     pub(super) fn is_among(&self, audience: &[u32]) -> bool {
         let (patterns, groups) = audience.split_at(audience.partition_point(|p| *p < FIRST_GROUP));
-        (0..self.count).any(|n| {
-            patterns.binary_search(&self.patterns[n]).is_ok()
-                || (!groups.is_empty() && have_common(self.groups(n), groups))
-        })
+        self.patterns().iter().any(|pattern| patterns.binary_search(pattern).is_ok())
+            || (!groups.is_empty() && self.groups().iter().any(|own| have_common(own, groups)))
     }
 
     /// The longest of the runs of its principals, which are sorted by principal.
-    pub(super) fn longest(&self, runs: &[Run]) -> usize {
+    pub(super) fn longest(&self, runs: &[Pair]) -> usize {
         let length = |principal: &u32| {
-            let at = runs.binary_search_by_key(principal, |run| run.principal).ok()?;
-            Some(place(runs[at].length))
+            let at = runs.binary_search_by_key(principal, |run| run.who).ok()?;
+            Some(runs[at].what)
         };
-        let of_patterns = self.patterns().iter().filter_map(length).max();
-        let groups = &runs[runs.partition_point(|run| run.principal < FIRST_GROUP)..];
-        let of_groups = (0..self.count).filter(|_| !groups.is_empty()).flat_map(|n| {
-            let own = self.groups(n);
-            let all_own = (own.len() <= groups.len()).then_some(own);
-            let among = if all_own.is_some() { &[][..] } else { groups };
-            let through_own = all_own.into_iter().flatten().filter_map(length);
-            let through_runs = among.iter().filter(|run| own.binary_search(&run.principal).is_ok());
-            through_own.chain(through_runs.map(|run| place(run.length)))
-        });
-        of_patterns.into_iter().chain(of_groups.max()).max().unwrap_or(0)
+        let mut longest = self.patterns().iter().filter_map(length).max();
+        let groups = &runs[runs.partition_point(|run| run.who < FIRST_GROUP)..];
+        for own in self.groups() {
+            // Whichever list is the shorter is gone through, the other one is searched.
+            let of_own = if own.len() <= groups.len() {
+                own.iter().filter_map(length).max()
+            } else {
+                let among_own = |run: &&Pair| own.binary_search(&run.who).is_ok();
+                groups.iter().filter(among_own).map(|run| run.what).max()
+            };
+            longest = longest.max(of_own);
+        }
+        longest.map_or(0, place)
     }
 }
 

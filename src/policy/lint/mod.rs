@@ -149,8 +149,8 @@ pub struct Finding {
 ///
 /// A policy that cannot be read has the errors of its files as findings, and no others: half a policy is not looked at.
 pub fn lint(sources: &[Source<'_>], context: &LintContext<'_>, limits: &Limits) -> Vec<Finding> {
-    let (policy, tests) = match load::load(sources, limits) {
-        Ok(loaded) => Policy::arrange(loaded),
+    let (policy, tests) = match load::load(sources, limits).and_then(Policy::arrange) {
+        Ok(arranged) => arranged,
         Err(errors) => return of_errors(&errors),
     };
     let mut findings = match selftest::run(&policy, &tests) {

@@ -208,3 +208,15 @@ fn the_naming_of_topics() {
         assert_eq!(said, expected, "{pattern}");
     }
 }
+
+#[test]
+fn findings_are_in_the_order_of_the_files_as_given() {
+    let text =
+        |id: &str| format!("version = 1\nserial = 1\n[groups]\n{id}1 = [\"cn:x\"]\n{id}2 = [\"cn:y\"]\n");
+    let (b, a) = (text("b"), text("a"));
+    let sources = [("b", &b), ("a", &a)].map(|(file, text)| Source { file, bytes: text.as_bytes() });
+    let context = LintContext { at: crate::time::Timestamp::MIN, envs: &[], inventory: None, seen: None };
+    let places: Vec<String> =
+        lint(&sources, &context, &Limits::STANDARD).iter().map(|f| f.position.to_string()).collect();
+    assert_eq!(places, ["b:4:1", "b:5:1", "a:4:1", "a:5:1"]);
+}

@@ -69,6 +69,7 @@ fn rules() {
             "publishers = [\"spiffe://t/a*/b/c\"]",
             "7:15: rule `r`: publisher `spiffe://t/a*/b/c` has `a*` as a path segment; `*` stands for a whole segment only",
         ),
+        ("shadow = \"no\"", "8:10: rule `r`: `shadow` is of type string, expected a boolean"),
         (
             "publisher = [\"cn:x\"]",
             "8:1: rule `r` has an unknown key `publisher`; known are effect, from, id, publishers, shadow, topics, until",
@@ -228,6 +229,128 @@ fn the_head() {
         assert_eq!(said(text), expected, "{text}");
     }
     assert_eq!(said("version = 0x1\nserial = 18_446_744_073_709_551_615"), [""; 0]);
+}
+
+/// With the limits of a configuration that takes deep topics.
+#[test]
+fn a_pattern_is_no_deeper_than_can_be_looked_up() {
+    let limits = Limits { topic_fields: 40, ..Limits::STANDARD };
+    for (fields, expected) in [
+        (32, Vec::new()),
+        (
+            33,
+            vec![
+                "p.toml:6:11: rule `r`: topic `TOPIC` has 33 fields, a policy's patterns have at most 32",
+                "p.toml:9:1: [routing_policy]: topic `TOPIC` has 33 fields, a policy's patterns have at most 32",
+            ],
+        ),
+    ] {
+        let topic = ["a"; 40][..fields].join(".");
+        let text = format!(
+            "version = 1\nserial = 1\n{}[routing_policy]\n\"{topic}\" = [\"x\"]\n",
+            rule("-").replace("\"a.b\"", &format!("\"{topic}\""))
+        );
+        let said = match Policy::parse(&text, "p.toml", &limits) {
+            Ok(policy) => {
+                let decided = |on: &str| {
+                    let on = Topic::parse(on, &limits).unwrap();
+                    policy.decide(&on, &signer("cn:x"), Timestamp::MIN).is_ok()
+                };
+                assert!(decided(&topic) && !decided(&format!("{topic}.a")) && !decided(&topic[2..]));
+                Vec::new()
+            }
+            Err(errors) => errors.iter().map(|error| error.to_string().replace(&topic, "TOPIC")).collect(),
+        };
+        assert_eq!(said, expected);
+    }
+}
+
+/// Whatever makes a look-up long is bounded: as many as there may be, and one more.
+#[test]
+fn a_look_up_has_a_bound() {
+    let rule = |id: usize, effect: &str, topics: &str, publishers: &str| {
+        format!(
+            "[[rule]]\nid = \"r{id:05}\"\neffect = \"{effect}\"\ntopics = [{topics}]\npublishers = [{publishers}]\n"
+        )
+    };
+    // A pattern of each shape, so that all eight are searched for.
+    let shapes: Vec<String> = (0..8)
+        .map(|shape| {
+            ["p", "s", "h"].iter().enumerate().fold("\"spiffe://t".to_owned(), |text, (n, part)| {
+                format!("{text}/{}", if shape >> n & 1 == 0 { part } else { "*" })
+            }) + "\""
+        })
+        .collect();
+    let shapes = shapes.join(", ");
+    let groups = |count: usize| -> String {
+        let groups = (0..count).map(|n| format!("g{n} = [\"cn:x\", {shapes}]\n"));
+        std::iter::once("[groups]\n".to_owned()).chain(groups).collect()
+    };
+    // A topic of `depth` fields, each written out or the signer's own.
+    let templates = |depth: usize| -> String {
+        let fields = |n: usize| {
+            let fields = (0..depth).map(|field| ["a", "{env}", "{service}", "{host}"][n >> (2 * field) & 3]);
+            fields.collect::<Vec<_>>().join(".")
+        };
+        (0..4_usize.pow(depth.try_into().unwrap()))
+            .map(|n| rule(n, "allow", &format!("\"{}\"", fields(n)), "\"cn:x\""))
+            .collect()
+    };
+    let expired = |count: usize| -> String {
+        (0..count).map(|n| rule(n, "allow", "\"a.b\"", &shapes) + "until = 2020-01-01T00:00:00Z\n").collect()
+    };
+    let members = |count: usize| -> String {
+        let named: Vec<String> = (0..count).map(|n| format!("\"@g{n}\"")).collect();
+        groups(count) + &rule(0, "allow", "\"a.b\"", &named.join(", "))
+    };
+    let exclusives = |count: usize| -> String {
+        let named: Vec<String> = (0..9).map(|n| format!("\"@g{n}\"")).collect();
+        let rules = (0..count)
+            .map(|n| rule(n, "exclusive", "\"a.b\"", &format!("{}, \"cn:x{n}\"", named.join(", "))));
+        std::iter::once(groups(9)).chain(rules).collect()
+    };
+    let shadows = |count: usize| members(count) + "shadow = true\n";
+    let build: [(&str, &dyn Fn(usize) -> String, usize, &str); 5] = [
+        (
+            "templates",
+            &templates,
+            5,
+            "p.toml:20478:1: rule `r04095` is at the end of a look-up that could take 13653",
+        ),
+        (
+            "expired",
+            &expired,
+            1249,
+            "p.toml:3:1: rule `r00000` is at the end of a look-up that could take 10004",
+        ),
+        (
+            "members",
+            &members,
+            1249,
+            "p.toml:1254:1: rule `r00000` is at the end of a look-up that could take 10004",
+        ),
+        (
+            "exclusives",
+            &exclusives,
+            122,
+            "p.toml:13:1: rule `r00000` is at the end of a look-up that could take 10004",
+        ),
+        (
+            "shadows",
+            &shadows,
+            1249,
+            "p.toml:1254:1: rule `r00000` is at the end of a look-up that could take 10004",
+        ),
+    ];
+    for (name, text, most, expected) in build {
+        assert_eq!(said(&text(most)), [""; 0], "{name}");
+        let said = said(&text(most + 1));
+        let expected = format!(
+            "{expected} steps, the limit is 10000; patterns of one topic that differ in `*` and templates add up, and so do \
+             exclusive rules for one pattern"
+        );
+        assert_eq!(said, [expected], "{name}");
+    }
 }
 
 #[test]

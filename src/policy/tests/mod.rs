@@ -1,5 +1,6 @@
 //! The semantics of design section 6, from three sides: a table, an obviously right evaluator, and malformed files.
 
+mod live;
 mod malformed;
 mod oracle;
 mod table;

@@ -154,15 +154,22 @@ fn several_files_are_one_policy() {
     assert_eq!(decided(&one, "a.b", "cn:x", NOW), "allow 4 r");
     assert_eq!(decided(&other, "a.b", "cn:x", NOW), "allow 4 r");
     assert_eq!(one.digest(), other.digest());
+    assert_eq!((one.rule_count(), one.group_count()), (1, 1));
+    assert_eq!((policy("").rule_count(), policy(FEDORA).rule_count(), policy("").group_count()), (0, 5, 0));
     let serials: Vec<u64> = one.files().iter().map(|file| file.serial).collect();
     assert_eq!(serials, [3, 9]);
 }
 
 #[test]
 fn the_digest_of_one_file_is_what_sha256sum_prints() {
-    // printf 'version = 1\nserial = 1\n' | sha256sum
-    let hex: String = policy("").digest().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "6dce79ebc99f544bd14cb0a14d6d9cb7c3f0fb1e27e58c61299d81a61b661c05");
+    // printf 'version = 1\nserial = 1\ndefault = "allow-unlisted"\n' | sha256sum
+    let policy = policy("default = \"allow-unlisted\"\n");
+    assert_eq!(
+        policy.edition().digest_hex(),
+        "7b46e68d906876b8c0bb72da71cc0b383b4f7bd3045dca52b98b6168aad202ce"
+    );
+    let grant = policy.decide(&topic("a"), &signer("cn:a"), at(NOW)).unwrap();
+    assert!(grant.digest() == policy.digest() && policy.edition().digest == *policy.digest());
 }
 
 #[test]
@@ -228,4 +235,88 @@ fn explanations_say_why_of_every_rule() {
         said("org.fp.prod.announce.x", "cn:old-announce")[2].1,
         "`org.fp.{env}.{service}.#`: a common name has no {env}, the topic has `prod`"
     );
+}
+
+/// A rule is near where templates alone keep it from the topic.
+#[test]
+fn explanations_have_a_code_for_every_rule() {
+    let rule = |id: &str, topics: &str, more: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\neffect = \"allow\"\ntopics = [\"{topics}\"]\npublishers = [\"cn:x\"]\n{more}\n"
+        )
+    };
+    let policy = policy(
+        &[
+            rule("names", "a.#", ""),
+            rule("others", "a.#", "").replace("cn:x", "cn:y"),
+            rule("over", "a.#", "until = 2020-01-01T00:00:00Z"),
+            rule("shadow", "a.#", "shadow = true"),
+            rule("template", "a.{env}.b", ""),
+            rule("template-open", "a.{env}.#", ""),
+        ]
+        .concat(),
+    );
+    assert!(policy.has_shadows());
+    let differs = "topic-differs";
+    for (on, closed, open) in [
+        ("a", differs, differs),
+        ("a.x", differs, "template"),
+        ("a.x.b", "template", "template"),
+        ("a.x.c", differs, "template"),
+        ("a.x.b.c", differs, "template"),
+    ] {
+        let explanation = policy.explain(&topic(on), &signer("cn:x"), at(NOW));
+        let codes: Vec<_> =
+            explanation.rules.iter().map(|c| (c.standing.code(), c.standing.is_match())).collect();
+        let expected = [
+            ("names", true),
+            ("names-others", true),
+            ("outside-its-times", false),
+            ("shadow", false),
+            (closed, false),
+            (open, false),
+        ];
+        assert_eq!(codes, expected, "{on}");
+    }
+}
+
+#[test]
+fn what_would_have_to_change() {
+    let policy = policy(FEDORA);
+    assert!(!policy.has_shadows());
+    let changes = |on: &str, by: &str, when: &str| {
+        policy.explain(&topic(on), &signer(by), at(when)).changes(&topic(on), &signer(by))
+    };
+    let none = changes("org.fp.prod.bodhi.x", "spiffe://fp.org/prod/bodhi/app01", NOW);
+    assert_eq!((none.all_of.len(), none.one_of.len()), (0, 0), "it is allowed");
+    // Denied by two rules: with both of them out of the way there is nothing to add, since one of them names the signer then.
+    let both = changes("org.fp.prod.announce.x", "spiffe://fp.org/prod/bodhi/app02", NOW);
+    assert_eq!(
+        both.all_of,
+        [
+            "rule `announcements` (p.toml:13:1) would have to name the signer",
+            "rule `broken-into` (p.toml:26:1) would have to stop naming the signer by `spiffe://fp.org/prod/bodhi/app02`",
+        ]
+    );
+    assert_eq!(both.one_of, [""; 0]);
+    // Denied by a rule, and allowed by another one.
+    let one = changes("org.fp.prod.bodhi.x", "spiffe://fp.org/prod/bodhi/app02", NOW);
+    assert_eq!((one.all_of.len(), one.one_of.len()), (1, 0));
+    // Allowed by none: each rule that is near, and a new one. A deny that is near would not help.
+    let near = changes("org.fp.prod.koji.x", "spiffe://fp.org/stg/bodhi/app01", NOW);
+    assert_eq!(near.all_of, [""; 0]);
+    assert_eq!(
+        near.one_of,
+        [
+            "for rule `own-subtree` (p.toml:7:1), the signer's {env} would have to be `prod`; it is `stg`",
+            "a new rule: effect = \"allow\", topics = [\"org.fp.prod.koji.x\"], publishers = [\"spiffe://fp.org/stg/bodhi/app01\"]",
+        ]
+    );
+    let gone = changes("org.fp.stg.announce.x", "cn:somebody", "2028-01-01T00:00:00Z");
+    assert_eq!(
+        gone.one_of[0],
+        "rule `announcements` (p.toml:13:1) would have to exist at this time; it exists until 2027-12-31T00:00:00Z"
+    );
+    let other = changes("org.fp.prod.bodhi.x", "spiffe://evil.org/prod/bodhi/app01", NOW);
+    assert_eq!(other.one_of[0], "rule `own-subtree` (p.toml:7:1) would have to name the signer");
 }
