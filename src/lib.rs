@@ -63,6 +63,7 @@ pub mod merkle;
 pub mod pki;
 pub mod policy;
 pub mod sign;
+pub mod stale;
 pub mod verify;
 
 pub use bus::{Delivery, Publisher, Subscriber};

@@ -4,7 +4,6 @@
 //! [`Verifier::verify`], from values that only the checks themselves can make: a [`ValidatedLeaf`] from the path validation, a
 //! [`SignatureChecked`] from the signature, a [`Grant`] from the policy.
 
-use crate::freshness::Stale;
 use crate::identity::Identity;
 use crate::json::{self, Dialect, Value, canonical};
 use crate::limits::Limits;
@@ -20,6 +19,7 @@ use crate::pki::public_key::{SignatureChecked, SignatureError};
 use crate::policy::{Denial, Grant, LivePolicy};
 use crate::reason::ReasonCode;
 use crate::sign::BatchStatement;
+use crate::stale::Stale;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 use std::collections::{HashMap, VecDeque};

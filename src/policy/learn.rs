@@ -79,9 +79,11 @@ impl Learner {
                 continue;
             }
             let mut id = rule_id(publishers);
-            if !ids.insert(id.clone()) {
-                id = format!("learned-{}", ids.len() + 1);
-                ids.insert(id.clone());
+            // A number may be a name as well.
+            let mut next = ids.len();
+            while !ids.insert(id.clone()) {
+                next += 1;
+                id = format!("learned-{next}");
             }
             let _ = write!(text, "\n[[rule]]\nid = \"{id}\"\neffect = \"allow\"\ntopics = [\n");
             for (topic, seen) in kept {
@@ -210,14 +212,14 @@ mod tests {
         let mut learner = Learner::default();
         let topic = Topic::parse("a.b", LIMITS).unwrap();
         let long = format!("cn:{}", "n".repeat(70));
-        for signer in ["cn:a+b_c.d", "cn:p-s-h", "spiffe://t/p/s/h", "spiffe://u/p/s/h", &long] {
+        for signer in ["cn:5", "cn:a+b_c.d", "cn:p-s-h", "spiffe://t/p/s/h", "spiffe://u/p/s/h", &long] {
             learner.see(&topic, &signer.parse().unwrap(), Timestamp::MIN);
         }
-        assert_eq!(learner.pairs(), 5);
+        assert_eq!(learner.pairs(), 6);
         let policy = Policy::parse(&learner.write(Generalize::None, 1, 1), "p", LIMITS).unwrap();
         let ids: Vec<&str> = policy.rules.iter().map(|rule| rule.head.id()).collect();
         let long = format!("learned-{}", "n".repeat(56));
-        assert_eq!(ids, ["learned-4", "learned-6", "learned-a-b_c.d", &long, "learned-p-s-h"]);
+        assert_eq!(ids, ["learned-5", "learned-6", "learned-7", "learned-a-b_c.d", &long, "learned-p-s-h"]);
     }
 
     #[test]

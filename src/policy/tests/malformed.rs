@@ -310,47 +310,19 @@ fn a_look_up_has_a_bound() {
         std::iter::once(groups(9)).chain(rules).collect()
     };
     let shadows = |count: usize| members(count) + "shadow = true\n";
-    let build: [(&str, &dyn Fn(usize) -> String, usize, &str); 5] = [
-        (
-            "templates",
-            &templates,
-            5,
-            "p.toml:20478:1: rule `r04095` is at the end of a look-up that could take 13653",
-        ),
-        (
-            "expired",
-            &expired,
-            1249,
-            "p.toml:3:1: rule `r00000` is at the end of a look-up that could take 10004",
-        ),
-        (
-            "members",
-            &members,
-            1249,
-            "p.toml:1254:1: rule `r00000` is at the end of a look-up that could take 10004",
-        ),
-        (
-            "exclusives",
-            &exclusives,
-            122,
-            "p.toml:13:1: rule `r00000` is at the end of a look-up that could take 10004",
-        ),
-        (
-            "shadows",
-            &shadows,
-            1249,
-            "p.toml:1254:1: rule `r00000` is at the end of a look-up that could take 10004",
-        ),
-    ];
-    for (name, text, most, expected) in build {
+    let holds = |name: &str, text: &dyn Fn(usize) -> String, most: usize, place: &str, steps: u32| {
         assert_eq!(said(&text(most)), [""; 0], "{name}");
-        let said = said(&text(most + 1));
         let expected = format!(
-            "{expected} steps, the limit is 10000; patterns of one topic that differ in `*` and templates add up, and so do \
-             exclusive rules for one pattern"
+            "p.toml:{place} is at the end of a look-up that could take {steps} steps, the limit is 10000; patterns of one topic \
+             that differ in `*` and templates add up, and so do exclusive rules for one pattern"
         );
-        assert_eq!(said, [expected], "{name}");
-    }
+        assert_eq!(said(&text(most + 1)), [expected], "{name}");
+    };
+    holds("templates", &templates, 5, "20478:1: rule `r04095`", 13_653);
+    holds("expired", &expired, 1249, "3:1: rule `r00000`", 10_004);
+    holds("members", &members, 1249, "1254:1: rule `r00000`", 10_004);
+    holds("exclusives", &exclusives, 122, "13:1: rule `r00000`", 10_004);
+    holds("shadows", &shadows, 1249, "1254:1: rule `r00000`", 10_004);
 }
 
 #[test]

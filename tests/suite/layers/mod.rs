@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("pki", 2),
     ("policy", 2),
     ("sign", 2),
+    ("stale", 2),
     ("verify", 2),
     // L3, keeping: files and databases.
     ("archive", 3),
