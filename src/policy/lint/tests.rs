@@ -31,6 +31,9 @@ fn rules_among_themselves() {
     const ALL: &str = "spiffe://t.org/*/*/*";
     const STG: &str = "spiffe://t.org/stg/*/*";
     const ONE: &str = "spiffe://t.org/stg/a/h";
+    const FROM_26: &str = "from = 2026-01-01T00:00:00Z";
+    const FROM_27: &str = "from = 2027-01-01T00:00:00Z";
+    const UNTIL_27: &str = "until = 2027-01-01T00:00:00Z";
     for (rules, expected) in [
         // Rights that nobody can use.
         (
@@ -72,6 +75,20 @@ fn rules_among_themselves() {
         ),
         (&[("deny", "x.#", ALL, "from = 2026-01-01T00:00:00Z"), ("deny", "x.a", STG, "")], &[]),
         (
+            &[("deny", "x.#", ALL, FROM_26), ("deny", "x.a", STG, FROM_26)],
+            &["p:9:1 rule-within-another: rule `b` lies wholly within rule `a` (p:3:1)"],
+        ),
+        (&[("deny", "x.#", ALL, "from = 2026-01-01T00:00:01Z"), ("deny", "x.a", STG, FROM_26)], &[]),
+        (
+            &[("deny", "x.#", ALL, UNTIL_27), ("deny", "x.a", STG, UNTIL_27)],
+            &["p:9:1 rule-within-another: rule `b` lies wholly within rule `a` (p:3:1)"],
+        ),
+        (
+            &[("deny", "x.#", ALL, UNTIL_27), ("deny", "x.a", STG, "until = 2026-12-31T23:59:59Z")],
+            &["p:9:1 rule-within-another: rule `b` lies wholly within rule `a` (p:3:1)"],
+        ),
+        (&[("deny", "x.#", ALL, "until = 2026-12-31T23:59:59Z"), ("deny", "x.a", STG, UNTIL_27)], &[]),
+        (
             &[("exclusive", "x.#", STG, ""), ("exclusive", "x.a", STG, "")],
             &["p:9:1 rule-within-another: rule `b` lies wholly within rule `a` (p:3:1)"],
         ),
@@ -92,6 +109,19 @@ fn rules_among_themselves() {
             ],
         ),
         (&[("exclusive", "x.a", STG, ""), ("exclusive", "x.b", "cn:y", "")], &[]),
+        // Ones that follow each other, in either order; and the first second that they share.
+        (&[("exclusive", "x.a", STG, UNTIL_27), ("exclusive", "x.a", "cn:y", FROM_27)], &[]),
+        (&[("exclusive", "x.a", STG, FROM_27), ("exclusive", "x.a", "cn:y", UNTIL_27)], &[]),
+        (
+            &[
+                ("exclusive", "x.a", STG, UNTIL_27),
+                ("exclusive", "x.a", "cn:y", "from = 2026-12-31T23:59:59Z"),
+            ],
+            &[
+                "p:3:1 exclusives-overlap: rule `a` and rule `b` (p:9:1) are exclusive on common topics: on `x.a` only nobody \
+                 may publish",
+            ],
+        ),
         (
             &[("allow", "x.a", STG, "until = 2026-11-24T12:00:00Z")],
             &[
@@ -190,6 +220,27 @@ fn against_what_was_seen() {
 }
 
 #[test]
+fn wide_is_more_than_half_of_enough() {
+    let topic = |text: &str| Topic::parse(text, &Limits::STANDARD).unwrap();
+    let seen = |a: usize, b: usize| -> Vec<Topic> {
+        let topics = (0..a).map(|n| format!("org.a.{n}")).chain((0..b).map(|n| format!("org.b.{n}")));
+        topics.map(|text| topic(&text)).collect()
+    };
+    let text = policy(&[("allow", "org.a.#", "spiffe://t.org/*/*/*", "")]);
+    for (seen, expected) in [
+        (seen(0, 0), None),
+        (seen(0, 1), Some(LintCode::TopicNeverSeen)),
+        (seen(19, 0), None),
+        (seen(20, 0), Some(LintCode::WidePattern)),
+        (seen(10, 10), None),
+        (seen(11, 10), Some(LintCode::WidePattern)),
+    ] {
+        let found = findings(&text, None, Some(&seen));
+        assert_eq!(found.first().map(|f| f.code), expected, "{} topics", seen.len());
+    }
+}
+
+#[test]
 fn the_naming_of_topics() {
     for (pattern, expected) in [
         ("org.fp.prod.bodhi.update.comment", &[][..]),
@@ -198,6 +249,9 @@ fn the_naming_of_topics() {
         ("org.fp.{env}.{service}.status.change", &[]),
         ("org.fp.prod.bodhi.update.commenting", &["`commenting` is no verb that is known"]),
         ("org.fp.prod.bodhi.update.*", &[]),
+        ("org.fp.prod.bodhi.commenting.#", &[]),
+        ("org.fp.prod.bodhi.update.commenting.#", &[]),
+        ("org.fp.prod.bodhi.update.builds.complete", &["`builds` looks like a plural"]),
         ("org.fps.prod.bodhis.update.comment", &[]),
         ("no.environment.things.here", &[]),
     ] {
