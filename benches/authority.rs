@@ -1,21 +1,26 @@
-//! Revocation lists of one entry and of a million: loading, looking up, and what a verdict under them costs.
+//! Issuing, with the inventory and the log, beside bare key generation and signing; and revocation lists of one entry and of a
+//! million: loading, looking up, and what a verdict under them costs.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark says what failed by failing")]
 #![allow(clippy::print_stderr, reason = "criterion has no word for bytes of memory")]
 #![allow(missing_docs, reason = "criterion's macros make functions without docs")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use fedmsg::identity::SpiffeId;
 use fedmsg::pki::authority::{Authority, RevocationReason, Revoked};
 use fedmsg::pki::certificate::IdentityRule;
 use fedmsg::pki::chain::{Purpose, RevocationPolicy, TrustStore};
 use fedmsg::pki::crl::Crl;
 use fedmsg::pki::key::{KeyKind, PrivateKey};
-use fedmsg::pki::profile::Profiles;
+use fedmsg::pki::profile::{ProfileName, Profiles};
 use fedmsg::pki::serial::Serial;
+use fedmsg::store::authority::{AuthorityStore, CertifyRequest, IssueRequest, KeyProtection, RenewRequest};
 use fedmsg::time::Timestamp;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LENGTHS: [u32; 3] = [1, 1_000, 1_000_000];
 
@@ -152,5 +157,85 @@ fn verdicts(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lists, verdicts);
+/// Of ring, what no certificate can do without: a key, and a signature over about as many bytes as are signed of one.
+fn bare(count: usize) {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
+    for _ in 0..count {
+        black_box(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap());
+        black_box(pair.sign(&random, black_box(&[5; 500])).unwrap());
+    }
+}
+
+/// Once, for it takes seconds: wall and processor time of so many certificates, side by side with the bare operations.
+fn issue(_: &mut Criterion) {
+    const COUNT: usize = 10_000;
+    if std::env::args().any(|argument| argument.starts_with("list") || argument.starts_with("verdict")) {
+        return;
+    }
+    let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let (directory, profiles) = (temp.path().join("pki"), Profiles::built_in().unwrap());
+    let keys = KeyProtection::Unencrypted;
+    let mut store = AuthorityStore::create(&directory, "example.org", false, profiles, &keys, now).unwrap();
+    let say = |what: &str, count: usize, work: &mut dyn FnMut()| {
+        let (cpu, begun) = (processor(), Instant::now());
+        work();
+        let (wall, cpu) = (begun.elapsed().as_micros(), u128::from(processor() - cpu) * 1_000);
+        let count = u128::try_from(count).unwrap();
+        eprintln!(
+            "{what}: {count} in {} ms; {} us each, {} us of processor time",
+            wall / 1_000,
+            wall / count,
+            cpu / count
+        );
+    };
+    say("bare key generation and signing", COUNT, &mut || bare(COUNT));
+    let identity =
+        |n: usize| -> SpiffeId { format!("spiffe://example.org/prod/bodhi/app{n:05}").parse().unwrap() };
+    say("keys made by the caller, certificates with inventory and log", COUNT, &mut || {
+        let request = |n| CertifyRequest {
+            identity: identity(n),
+            spki: PrivateKey::generate(KeyKind::P256).unwrap().public_spki().to_vec(),
+            profile: ProfileName::Service,
+            days: None,
+        };
+        let requests: Vec<CertifyRequest> = (0..COUNT).map(request).collect();
+        assert_eq!(store.certify_many(&requests, now).unwrap().len(), COUNT);
+    });
+    let request = |n: usize| IssueRequest {
+        env: "prod".to_owned(),
+        service: "koji".to_owned(),
+        host: format!("app{n:05}"),
+        profile: ProfileName::Service,
+        days: None,
+        key_kind: None,
+        directory: None,
+        replace: false,
+    };
+    say("pairs written to files, many at once", 1_000, &mut || {
+        let requests: Vec<IssueRequest> = (0..1_000).map(request).collect();
+        assert_eq!(store.issue_many(&requests, now).unwrap().len(), 1_000);
+    });
+    say("pairs written to files, one at a time", 200, &mut || {
+        (0..200).for_each(|n| drop(store.issue(&request(50_000 + n), now).unwrap()));
+    });
+    say("renewed, one at a time", 200, &mut || {
+        for n in 0..200 {
+            let request = RenewRequest {
+                name: format!("koji-app{n:05}"),
+                directory: None,
+                profile: None,
+                days: None,
+                key_kind: None,
+                keep_key: false,
+                force: true,
+            };
+            store.renew(&request, now).unwrap();
+        }
+    });
+}
+
+criterion_group!(benches, issue, lists, verdicts);
 criterion_main!(benches);

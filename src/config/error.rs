@@ -30,14 +30,17 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     /// One error a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, error) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
+        one_a_line(&self.0, f)
     }
+}
+
+/// Each error on a line of its own.
+pub(crate) fn one_a_line(errors: &[impl fmt::Display], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (n, error) in errors.iter().enumerate() {
+        f.write_str(if n > 0 { "\n" } else { "" })?;
+        error.fmt(f)?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for ConfigErrors {}

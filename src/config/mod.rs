@@ -29,6 +29,7 @@ mod value;
 mod tests;
 
 pub use env::variable_name;
+pub(crate) use error::one_a_line;
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{MAX_FILE_BYTES, suggest};
 pub use provenance::{Origin, Setting};

@@ -204,11 +204,11 @@ pub fn replace(
 ) -> Result<(), FileError> {
     // What cannot be read is no pair that could be kept.
     let in_use = Credentials::load_files(certificate_path, key_path).ok();
-    if let Some(old) = in_use.filter(|old| old.key.public_spki() != key.public_spki()) {
-        write_keys(key_path, &[key, &old.key])?;
-    } else {
+    let Some(old) = in_use.filter(|old| old.key.public_spki() != key.public_spki()) else {
         write_keys(key_path, &[key])?;
-    }
+        return files::write(certificate_path, chain.as_bytes());
+    };
+    write_keys(key_path, &[key, &old.key])?;
     files::write(certificate_path, chain.as_bytes())?;
     write_keys(key_path, &[key])
 }

@@ -7,7 +7,7 @@ mod watch;
 pub use reload::{Refresh, TrustReloader};
 pub use watch::{LOOK_EVERY, ReloadingVerifier};
 
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, one_a_line};
 use crate::limits::Limits;
 use crate::pki::chain::{TrustError, TrustStore};
 use crate::pki::crl::{CrlAge, CrlError};
@@ -146,13 +146,7 @@ impl TrustFileErrors {
 impl fmt::Display for TrustFileErrors {
     /// One error a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, error) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
+        one_a_line(&self.0, f)
     }
 }
 

@@ -293,3 +293,34 @@ fn keys_that_openssl_makes_are_read_and_sign() {
     let error = PrivateKey::from_pem(sec1.stdout.as_bytes()).unwrap_err();
     assert_eq!(error, PrivateKeyError::Form { found: "EC PRIVATE KEY".to_owned() });
 }
+
+#[test]
+fn several_services_are_issued_to_at_once() {
+    let temp = temp_dir();
+    let (dir, services) = (temp.path(), temp.path().join("pki").join("services"));
+    let killed = dir.join(".new-pki-killed");
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::write(killed.join("authority.lock"), "").unwrap();
+    let made = ca(dir, &["init", "--unencrypted"]).expect_code(0);
+    assert!(made.stderr.contains(".new-pki-killed: removed: making an authority there was interrupted"));
+    assert!(!killed.exists());
+
+    let arguments = ["--json", "issue", "bodhi/app01", "koji", "--host", "hub01", "--env", "prod"];
+    let told = objects(&ca(dir, &arguments).expect_code(0));
+    let identities: Vec<&str> = told.iter().map(|one| one["identity"].as_str().unwrap()).collect();
+    assert_eq!(identities, ["spiffe://dev.example/prod/bodhi/app01", "spiffe://dev.example/prod/koji/hub01"]);
+    for name in ["bodhi-app01", "koji-hub01"] {
+        assert_eq!(mode(&services.join(format!("{name}.key"))), 0o600);
+        let (accepted, said) = openssl_accepts(dir, &services.join(format!("{name}.crt")));
+        assert!(accepted, "{said}");
+    }
+    let twice = ca(dir, &["issue", "wiki/a", "wiki/a"]).expect_code(2);
+    assert!(twice.stderr.contains("wiki-a.crt: asked for twice"), "{twice:?}");
+    assert!(!services.join("wiki-a.key").exists());
+    let shown = run(crate::support::fedmsg().args(["cert", "show"]).arg(services.join("koji-hub01.crt")));
+    let shown = shown.expect_code(0).stdout;
+    assert!(
+        shown.contains("koji-hub01.crt, certificate 1\n") && shown.contains(", certificate 2\n"),
+        "{shown}"
+    );
+}

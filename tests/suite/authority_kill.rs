@@ -95,11 +95,12 @@ fn kill(commands: usize) {
     let usual = begun.elapsed();
     let (mut issued, mut revoked, mut killed) = (BTreeSet::<String>::new(), BTreeSet::new(), 0);
     for number in 0..commands {
-        let service = format!("service{number}");
+        let (service, other) = (format!("service{number}"), format!("service{number}/other"));
         let target = issued.iter().nth(usize::try_from(random()).unwrap() % issued.len().max(1)).cloned();
         let arguments: Vec<&str> = match (random() % 4, &target) {
             (0, _) => vec!["crl"],
             (1, Some(serial)) => vec!["revoke", serial],
+            (2, _) => vec!["issue", &service, &other],
             (_, _) => vec!["issue", &service],
         };
         let mut child = ca(directory, &arguments);
@@ -112,9 +113,10 @@ fn kill(commands: usize) {
         let ended = child.wait_with_output().unwrap();
         if ended.status.success() {
             match arguments[..] {
-                ["issue", _] => {
+                ["issue", ref services @ ..] => {
                     let told = objects(&String::from_utf8(ended.stdout).unwrap());
-                    issued.insert(told[0]["serial"].as_str().unwrap().to_owned());
+                    assert_eq!(told.len(), services.len());
+                    issued.extend(told.iter().map(|one| one["serial"].as_str().unwrap().to_owned()));
                 }
                 ["revoke", serial] => drop(revoked.insert(serial.to_owned())),
                 _ => {}

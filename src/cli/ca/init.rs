@@ -26,6 +26,9 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let (directory, profiles, now) = (place.directory(), place.profiles()?, SystemClock.now());
     let keys = passphrase::protection(args.unencrypted, place, "the authority's key")?;
+    for path in AuthorityStore::remove_abandoned(&directory)? {
+        out.warn(format_args!("{}: removed: making an authority there was interrupted", path.display()));
+    }
     let store = AuthorityStore::create(&directory, &args.trust_domain, args.single, profiles, &keys, now)
         .map_err(|error| place.explain(error))?;
 

@@ -1,21 +1,23 @@
 //! `fedmsg ca issue`
 
+use super::issued::Shown;
 use super::{CliError, Outcome, Output, Place, warn_of_stale_lists};
+use crate::cli::shell_quoted;
 use crate::pki::key::KeyKind;
 use crate::pki::profile::ProfileName;
 use crate::store::authority::{IssueRequest, Level};
 use crate::time::{Clock, SystemClock};
-use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Issue a certificate and a key to a service.
+/// Issue a certificate and a key to a service, or to many at once.
 ///
 /// They are written to pki/services/SERVICE-HOST.crt (the certificate and its issuers) and SERVICE-HOST.key (mode 0600).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The service: the third part of its identity.
-    service: String,
-    /// The host it runs on: the fourth.
+    /// The service: the third part of its identity. With /HOST, the host too.
+    #[arg(required = true, value_name = "SERVICE[/HOST]")]
+    services: Vec<String>,
+    /// The host it runs on, where none is named with the service: the fourth part.
     #[arg(long, default_value = "localhost")]
     host: String,
     /// The environment: the second.
@@ -41,63 +43,47 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome, CliError> {
     let now = SystemClock.now();
     let mut store = place.open_and_recover(now, out)?;
-    let request = IssueRequest {
-        env: args.env,
-        service: args.service,
-        host: args.host,
-        days: args.days,
-        profile: args.profile,
-        key_kind: args.key_kind,
-        directory: args.out,
-        replace: args.replace,
+    let request = |named: &String| {
+        let (service, host) = named.split_once('/').unwrap_or((named, &args.host));
+        IssueRequest {
+            env: args.env.clone(),
+            service: service.to_owned(),
+            host: host.to_owned(),
+            days: args.days,
+            profile: args.profile,
+            key_kind: args.key_kind,
+            directory: args.out.clone(),
+            replace: args.replace,
+        }
     };
-    let made = store.issue(&request, now).map_err(|error| place.explain(error))?;
-    let (identity, certificate) = (made.issued.identity(), made.issued.certificate());
-    if out.is_json() {
-        out.object(&json!({
-            "identity": identity.as_str(),
-            "serial": made.serial.to_string(),
-            "sha256": certificate.sha256_hex(),
-            "key_kind": made.key_kind.as_str(),
-            "not_before": certificate.not_before().to_string(),
-            "not_after": certificate.not_after().to_string(),
-            "certificate": made.certificate_path,
-            "key": made.key_path,
-            "replaced": made.replaced.as_ref().map(ToString::to_string),
-        }))?;
-    } else {
-        out.line(format_args!("{identity}  serial {}, until {}", made.serial, certificate.not_after()))?;
-        out.line(format_args!("  {}  {}", made.certificate_path.display(), made.key_path.display()))?;
-    }
-    if made.is_cut {
-        let issuer = store.certificate_path(store.issues());
-        out.warn(format_args!(
-            "it ends at {}, with its issuer {}, and not later",
-            certificate.not_after(),
-            issuer.display()
-        ));
-    }
-    if let Some(old) = &made.replaced {
-        out.warn(format_args!(
-            "the certificate that it replaces, {old}, is good until it is revoked or expires"
-        ));
-        out.hint(place.command(&format!("ca revoke {old} --reason superseded")));
+    let requests: Vec<IssueRequest> = args.services.iter().map(request).collect();
+    let made = store.issue_many(&requests, now).map_err(|error| place.explain(error))?;
+    let issuer = store.certificate_path(store.issues());
+    for one in &made {
+        Shown::from(one).say(&[], &issuer, out)?;
+        if let Some(old) = &one.replaced {
+            out.warn(format_args!(
+                "the certificate that it replaces, {old}, is good until it is revoked or expires"
+            ));
+            out.hint(place.command(&format!("ca revoke {old} --reason superseded")));
+        }
     }
     warn_of_stale_lists(&store, place, now, out);
-    if made.replaced.is_none() {
+    if let Some(first) = made.first().filter(|first| first.replaced.is_none()) {
+        let quoted = |path: &Path| shell_quoted(&path.display().to_string());
         let intermediates = match store.issues() {
             Level::Root => String::new(),
             Level::Issuing => format!(
                 " --intermediate {} --crl {}",
-                store.certificate_path(Level::Issuing).display(),
-                store.crl_path(Level::Issuing).display()
+                quoted(&issuer),
+                quoted(&store.crl_path(Level::Issuing))
             ),
         };
         out.hint(format_args!(
             "fedmsg cert verify --ca {} --crl {}{intermediates} {}",
-            store.certificate_path(Level::Root).display(),
-            store.crl_path(Level::Root).display(),
-            made.certificate_path.display()
+            quoted(&store.certificate_path(Level::Root)),
+            quoted(&store.crl_path(Level::Root)),
+            quoted(&first.certificate_path)
         ));
     }
     Ok(Outcome::Yes)

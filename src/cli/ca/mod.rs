@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod init;
 mod issue;
+mod issued;
 mod list;
 mod log;
 mod passphrase;
@@ -251,7 +252,8 @@ impl Place {
             | E::Request { .. }
             | E::Schema { .. }
             | E::TooEarly { .. }
-            | E::TrustDomain { .. } => None,
+            | E::TrustDomain { .. }
+            | E::Twice { .. } => None,
         };
         let shown = CliError::from(error);
         hint.into_iter().fold(shown, CliError::hint)

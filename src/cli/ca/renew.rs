@@ -1,12 +1,12 @@
 //! `fedmsg ca renew`
 
+use super::issued::Shown;
 use super::{CliError, Outcome, Output, Place, warn_of_stale_lists};
 use crate::identity::SpiffeId;
 use crate::pki::key::KeyKind;
 use crate::pki::profile::ProfileName;
-use crate::store::authority::{IssuedService, RenewRequest};
+use crate::store::authority::RenewRequest;
 use crate::time::{Clock, SystemClock};
-use serde_json::json;
 use std::path::PathBuf;
 
 /// Renew certificates: the same identity, a new key, in the place of the old pair.
@@ -64,6 +64,7 @@ pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome
     } else {
         args.names.iter().map(|name| file_name(name)).collect::<Result<_, _>>()?
     };
+    let issuer = store.certificate_path(store.issues());
     let (count, mut failed) = (names.len(), Vec::new());
     for name in names {
         let request = RenewRequest {
@@ -76,7 +77,7 @@ pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome
             force: args.force,
         };
         match store.renew(&request, now) {
-            Ok(renewed) => show(&renewed, out)?,
+            Ok(renewed) => Shown::from(&renewed).say(&[], &issuer, out)?,
             // One that cannot be renewed keeps no other from it.
             Err(error) if count > 1 => {
                 out.error(&error);
@@ -103,29 +104,4 @@ fn file_name(name: &str) -> Result<String, CliError> {
         return Err(error.hint("--dir DIR names another directory than pki/services"));
     }
     Ok(name.to_owned())
-}
-
-fn show(renewed: &IssuedService, out: &mut Output) -> Result<(), CliError> {
-    let (identity, certificate) = (renewed.issued.identity(), renewed.issued.certificate());
-    if out.is_json() {
-        out.object(&json!({
-            "identity": identity.as_str(),
-            "serial": renewed.serial.to_string(),
-            "sha256": certificate.sha256_hex(),
-            "key_kind": renewed.key_kind.as_str(),
-            "not_before": certificate.not_before().to_string(),
-            "not_after": certificate.not_after().to_string(),
-            "certificate": renewed.certificate_path,
-            "key": renewed.key_path,
-            "replaced": renewed.replaced.as_ref().map(ToString::to_string),
-        }))?;
-    } else {
-        out.line(format_args!("{identity}  serial {}, until {}", renewed.serial, certificate.not_after()))?;
-        out.line(format_args!("  {}  {}", renewed.certificate_path.display(), renewed.key_path.display()))?;
-    }
-    if renewed.is_cut {
-        let until = certificate.not_after();
-        out.warn(format_args!("it ends at {until}, with its issuer, and not later"));
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! `fedmsg ca sign`
 
+use super::issued::Shown;
 use super::{CliError, Outcome, Output, Place, warn_of_stale_lists};
+use crate::cli::shell_quoted;
 use crate::identity::SpiffeId;
 use crate::pki::profile::ProfileName;
 use crate::store::authority::SignRequest;
@@ -46,35 +48,23 @@ pub(super) fn run(args: Args, place: &Place, out: &mut Output) -> Result<Outcome
         replace: args.replace,
     };
     let signed = store.sign(&wanted, now).map_err(|error| place.explain(error))?;
-    let (identity, certificate) = (signed.issued.identity(), signed.issued.certificate());
-    if out.is_json() {
-        out.object(&json!({
-            "identity": identity.as_str(),
-            "serial": signed.serial.to_string(),
-            "sha256": certificate.sha256_hex(),
-            "profile": wanted.profile.as_str(),
-            "not_before": certificate.not_before().to_string(),
-            "not_after": certificate.not_after().to_string(),
-            "certificate": signed.certificate_path,
-            "not_granted": signed.not_granted,
-            "replaced": signed.replaced.as_ref().map(ToString::to_string),
-        }))?;
-    } else {
-        out.line(format_args!("{identity}  serial {}, until {}", signed.serial, certificate.not_after()))?;
-        out.line(format_args!("  {}", signed.certificate_path.display()))?;
-    }
+    let shown = Shown {
+        issued: &signed.issued,
+        serial: &signed.serial,
+        certificate: &signed.certificate_path,
+        key: None,
+        is_cut: signed.is_cut,
+        replaced: signed.replaced.as_ref(),
+    };
+    let also = [("profile", json!(wanted.profile.as_str())), ("not_granted", json!(signed.not_granted))];
+    shown.say(&also, &store.certificate_path(store.issues()), out)?;
     for not_granted in &signed.not_granted {
         out.warn(format_args!("not granted: {not_granted}"));
-    }
-    if signed.is_cut {
-        let issuer = store.certificate_path(store.issues());
-        let until = certificate.not_after();
-        out.warn(format_args!("it ends at {until}, with its issuer {}, and not later", issuer.display()));
     }
     warn_of_stale_lists(&store, place, now, out);
     out.hint(format_args!(
         "copy {} to the service's host, beside the key",
-        signed.certificate_path.display()
+        shell_quoted(&signed.certificate_path.display().to_string())
     ));
     Ok(Outcome::Yes)
 }

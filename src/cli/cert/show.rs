@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         let bytes = read(file)?;
         let found =
             certificates(&bytes).map_err(|fault| CliError::new(format!("{}: {fault}", file.display())))?;
-        for certificate in &found {
+        for (index, certificate) in found.iter().enumerate() {
             let shown = Shown::new(&file.display().to_string(), certificate, at);
             if out.is_json() {
                 out.object(&shown)?;
@@ -35,7 +35,8 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
             if !std::mem::take(&mut first) {
                 out.line("")?;
             }
-            print(&shown, out)?;
+            let number = (found.len() > 1).then_some(index + 1);
+            print(&shown, number, out)?;
         }
     }
     Ok(Outcome::Yes)
@@ -117,7 +118,8 @@ fn validity(not_before: Timestamp, not_after: Timestamp, at: Timestamp) -> Valid
     }
 }
 
-fn print(shown: &Shown, out: &mut Output) -> Result<(), CliError> {
+/// `number` is that of the certificate in its file, if there are several.
+fn print(shown: &Shown, number: Option<usize>, out: &mut Output) -> Result<(), CliError> {
     let none = || format!("{DIM}none{DIM:#}");
     let (style, left) = left(shown);
     let identity = match (&shown.identity, &shown.identity_fault) {
@@ -131,7 +133,8 @@ fn print(shown: &Shown, out: &mut Output) -> Result<(), CliError> {
         (true, None) => "yes".to_owned(),
         (true, Some(length)) => format!("yes, with at most {length} authorities below it"),
     };
-    out.line(format_args!("{STRONG}{}{STRONG:#}", shown.file))?;
+    let number = number.map_or_else(String::new, |number| format!(", certificate {number}"));
+    out.line(format_args!("{STRONG}{}{STRONG:#}{number}", shown.file))?;
     for (name, value) in [
         ("subject", or_none(&shown.subject)),
         ("issuer", or_none(&shown.issuer)),

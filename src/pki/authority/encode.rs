@@ -17,6 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashSet;
 use std::sync::Arc;
 use time::OffsetDateTime;
+use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 
 /// id-kp-documentSigning (RFC 9336), the one purpose of a service's certificate.
 pub(super) const DOCUMENT_SIGNING: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
@@ -181,6 +182,17 @@ pub(super) fn crl(
             .map_or(KeyIdMethod::Sha256, |id| KeyIdMethod::PreSpecified(id.to_vec())),
     };
     Ok(params.signed_by(issuer)?.der().to_vec())
+}
+
+/// Whether one of them has name constraints (RFC 5280, section 4.2.1.10).
+pub(super) fn limit_names<'a>(
+    mut chain: impl Iterator<Item = &'a Certificate>,
+) -> Result<bool, AuthorityError> {
+    chain.try_fold(false, |limited, certificate| {
+        let x509 = certificate.x509()?;
+        let found = x509.extensions().iter().any(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS);
+        Ok(limited || found)
+    })
 }
 
 /// rcgen keeps a name as a map from attribute to value, in order. A name that is more than that would be written in

@@ -39,6 +39,10 @@ pub struct Authority {
     /// From its issuer upwards, the root last; empty for a root.
     above: Vec<Certificate>,
     issuer: Issuer<'static, Signer>,
+    /// Trusts this authority alone.
+    own: TrustStore,
+    /// Whether one of the chain limits the names of those below it.
+    limits_names: bool,
 }
 
 /// A certificate that was just issued, and that validates.
@@ -267,7 +271,7 @@ impl Authority {
         }
         let window = self.window(lifetime, now);
         let der = encode::service(&self.issuer, identity, &common_name, spki, purposes, window)?;
-        let leaf = self.validate(&der, now)?;
+        let leaf = self.validate_issued(&der, now)?;
         if *leaf.identity() != Identity::Spiffe(identity.clone()) {
             return Err(AuthorityError::Identity {
                 found: leaf.identity().to_string(),
@@ -363,7 +367,11 @@ impl Authority {
         }
         encode::check_name(&certificate)?;
         let issuer = Issuer::from_ca_cert_der(&certificate.der().as_ref().into(), Signer::new(key)?)?;
-        let authority = Self { certificate, above, issuer };
+        let own = TrustStore::builder(RevocationPolicy::NotChecked)
+            .anchor("the authority", certificate.clone(), IdentityRule::SpiffeUri)?
+            .build()?;
+        let limits_names = encode::limit_names(std::iter::once(&certificate).chain(&above))?;
+        let authority = Self { certificate, above, issuer, own, limits_names };
         authority.check_valid(at)?;
         authority.validate(&authority.probe(at)?, at)?;
         Ok(authority)
@@ -384,6 +392,18 @@ impl Authority {
             return Ok(());
         }
         Err(AuthorityError::NotValidNow { issuer: self.name(), from, until, at })
+    }
+
+    /// Validates what was just issued. That a path leads from this authority to the root was seen when it was loaded; what could
+    /// be different for this leaf is looked at here: its own certificate, whether the chain is still in its time, and, if the
+    /// chain limits names (RFC 5280, section 4.2.1.10), all of it.
+    fn validate_issued(&self, leaf: &[u8], at: Timestamp) -> Result<ValidatedLeaf, AuthorityError> {
+        let in_time =
+            |certificate: &Certificate| (certificate.not_before()..=certificate.not_after()).contains(&at);
+        if self.limits_names || !self.above.iter().all(in_time) {
+            return self.validate(leaf, at);
+        }
+        Ok(self.own.validate(leaf, &[], &Purpose::DocumentSigning, at)?)
     }
 
     /// Validates a leaf with the whole chain, as a consumer will, but for revocation: the lists have their own dates, and

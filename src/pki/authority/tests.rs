@@ -157,3 +157,38 @@ fn an_authority_that_cannot_issue_is_refused_when_it_is_loaded() {
     let repeated = NameFault::Repeated { oid: "2.5.4.10".to_owned() };
     assert!(matches!(&error, AuthorityError::Name { fault, .. } if *fault == repeated), "{error}");
 }
+
+/// A leaf is validated under its issuer alone once the issuer was validated, but where the root limits names. Limits on names
+/// like ours are not understood by webpki, so that all of them are refused, and when the authority is loaded.
+#[test]
+fn a_root_may_limit_names_of_other_kinds_only() {
+    let named = |name: &str| {
+        let mut distinguished = rcgen::DistinguishedName::new();
+        distinguished.push(rcgen::DnType::CommonName, name);
+        distinguished
+    };
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+    };
+    let limit = |subtree| {
+        let mut params = authority("root");
+        params.name_constraints =
+            Some(rcgen::NameConstraints { permitted_subtrees: Vec::new(), excluded_subtrees: vec![subtree] });
+        let (root, below) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let root_certificate = params.self_signed(&root).unwrap();
+        let issuer = rcgen::Issuer::from_params(&params, &root);
+        let issuing = authority("issuing").signed_by(&below, &issuer).unwrap();
+        let parse = |der: &[u8]| Certificate::parse(der).unwrap();
+        let key = Arc::new(PrivateKey::from_pem(below.serialize_pem().as_bytes()).unwrap());
+        let above = vec![parse(root_certificate.der())];
+        let issuing = Authority::load(parse(issuing.der()), above, key.clone(), now())?;
+        issuing.issue(&bodhi(), key.public_spki(), Duration::from_secs(DAY), now())
+    };
+    let refused = limit(rcgen::GeneralSubtree::DirectoryName(named("bodhi-app01"))).unwrap_err();
+    assert!(matches!(refused, AuthorityError::Refused(_)), "{refused}");
+    assert!(limit(rcgen::GeneralSubtree::DnsName("b.example".to_owned())).is_ok());
+}

@@ -146,6 +146,12 @@ pub enum AuthorityStoreError {
         /// What is wrong with it.
         cause: PemError,
     },
+    /// Two of what is to be issued would be in one file.
+    #[error("{}: asked for twice", path.display())]
+    Twice {
+        /// The certificate's file.
+        path: PathBuf,
+    },
     /// A request is for another identity than was said.
     #[error("{} asks for {found}, expected {expected}", path.display())]
     OtherIdentity {

@@ -6,7 +6,7 @@
 use super::error::AuthorityStoreError;
 use super::index::{AuthorityId, EntryRevocation, Generation, Index, Level, NewEntry, Stage};
 use super::keys::{KeyProtection, Keys, PassphraseSource};
-use super::{AuthorityStore, INDEX, LOCK, SERVICES, generate, key_path};
+use super::{AuthorityStore, INDEX, SERVICES, generate, key_path};
 use crate::identity::{Identity, SpiffeId};
 use crate::pki::authority::{self, Authority, AuthorityError, RevocationReason};
 use crate::pki::certificate::{Certificate, IdentityRule};
@@ -190,7 +190,6 @@ impl Building<'_> {
         if let ([root], false) = (taken, self.single) {
             self.make_issuing(&index, root, &request.trust_domain)?;
         }
-        files::write_private(&self.directory.join(LOCK), b"")?;
         drop(index);
 
         let store = AuthorityStore::open(self.directory, self.profiles.clone())?;

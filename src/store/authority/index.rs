@@ -10,12 +10,13 @@ pub use generations::{AuthorityId, Generation, Stage};
 use super::error::AuthorityStoreError;
 use super::log::{self, Event, LogEntry};
 use crate::identity::SpiffeId;
-use crate::pki::authority::{RevocationReason, Revoked, chain_to_pem};
+use crate::pki::authority::{AuthorityError, RevocationReason, Revoked, chain_to_pem};
 use crate::pki::certificate::{Certificate, CertificateError};
 use crate::pki::serial::Serial;
 use crate::time::Timestamp;
 use rusqlite::types::{FromSql, Type};
 use rusqlite::{Connection, OpenFlags, Row, params};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -270,12 +271,16 @@ impl Index {
         self.select("serial = ?1", [serial.as_bytes()])
     }
 
-    /// A certificate for this key (a SubjectPublicKeyInfo in DER) that was revoked because somebody else has it.
-    pub(super) fn compromised(&self, spki: &[u8]) -> Result<Option<Serial>, AuthorityStoreError> {
+    /// A certificate for one of these keys (each a SubjectPublicKeyInfo in DER) that was revoked because somebody else has it.
+    pub(super) fn compromised(&self, keys: &HashSet<&[u8]>) -> Result<Option<Serial>, AuthorityStoreError> {
         let reason = RevocationReason::KeyCompromise.as_str();
-        let found = self
-            .select("revoked_at IS NOT NULL AND reason = ?1 AND instr(der, ?2) > 0", params![reason, spki])?;
-        Ok(found.into_iter().next().map(|entry| entry.serial))
+        for entry in self.select("revoked_at IS NOT NULL AND reason = ?1", [reason])? {
+            let certificate = Certificate::parse(&entry.der).map_err(AuthorityError::from)?;
+            if keys.contains(certificate.spki_der()) {
+                return Ok(Some(entry.serial));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn by_name(&self, name: &str) -> Result<Vec<Entry>, AuthorityStoreError> {
@@ -419,16 +424,19 @@ impl Index {
         })
     }
 
-    /// The certificate and its key are in their files.
+    /// The certificates and their keys are in their files.
     pub(super) fn files_written(
         &self,
         issuer: AuthorityId,
-        serial: &Serial,
+        serials: &[&Serial],
     ) -> Result<(), AuthorityStoreError> {
         self.unsynced(|connection| {
             let sql = "DELETE FROM unfinished WHERE issuer = ?1 AND generation = ?2 AND serial = ?3";
-            let values = params![issuer.level.as_str(), issuer.generation, serial.as_bytes()];
-            connection.prepare_cached(sql)?.execute(values).map(drop)
+            let mut statement = connection.prepare_cached(sql)?;
+            serials.iter().try_for_each(|serial| {
+                let values = params![issuer.level.as_str(), issuer.generation, serial.as_bytes()];
+                statement.execute(values).map(drop)
+            })
         })
     }
 

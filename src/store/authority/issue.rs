@@ -4,7 +4,7 @@ use super::error::AuthorityStoreError;
 use super::index::NewEntry;
 use super::{AuthorityStore, State};
 use crate::identity::{Identity, SpiffeId};
-use crate::pki::authority::{AuthorityError, Issued};
+use crate::pki::authority::{Authority, AuthorityError, Issued};
 use crate::pki::certificate::IdentityRule;
 use crate::pki::key::{KeyKind, PrivateKey};
 use crate::pki::pem;
@@ -55,6 +55,25 @@ pub struct IssuedService {
     pub replaced: Option<Serial>,
 }
 
+/// What can be said of one before there is a key for it.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) identity: SpiffeId,
+    pub(super) profile: ProfileName,
+    pub(super) days: Option<u32>,
+    pub(super) key_kind: KeyKind,
+    pub(super) certificate_path: PathBuf,
+    pub(super) key_path: PathBuf,
+    replaced: Option<Serial>,
+}
+
+impl Planned {
+    pub(super) fn issued(self, issued: Issued, serial: Serial, is_cut: bool) -> IssuedService {
+        let Self { key_kind, certificate_path, key_path, replaced, .. } = self;
+        IssuedService { issued, serial, certificate_path, key_path, key_kind, is_cut, replaced }
+    }
+}
+
 impl AuthorityStore {
     /// Issues a certificate and a key to a service, and writes both.
     ///
@@ -66,10 +85,25 @@ impl AuthorityStore {
         request: &IssueRequest,
         now: Timestamp,
     ) -> Result<IssuedService, AuthorityStoreError> {
+        let _lock = self.lock()?;
+        let planned = self.plan(request, now)?;
+        let key = PrivateKey::generate(planned.key_kind).map_err(AuthorityError::from)?;
+        let approved =
+            self.profiles.approve(planned.profile, &planned.identity, key.public_spki(), planned.days)?;
+        let (issued, serial, is_cut) =
+            self.write_pair(&approved, &key, &planned.certificate_path, &planned.key_path, now)?;
+        Ok(planned.issued(issued, serial, is_cut))
+    }
+
+    /// Whom it will name and where it will be, if nothing stands in its way there. The lock is held by the caller.
+    pub(super) fn plan(
+        &self,
+        request: &IssueRequest,
+        now: Timestamp,
+    ) -> Result<Planned, AuthorityStoreError> {
         let key_kind = self.profiles.leaf(request.profile).key_kind(request.key_kind)?;
         let identity = SpiffeId::new(&self.trust_domain, &request.env, &request.service, &request.host)
             .map_err(AuthorityError::from)?;
-        let _lock = self.lock()?;
         let directory = request.directory.clone().unwrap_or_else(|| self.services());
         if request.directory.is_none() {
             files::create_private_dir(&directory)?;
@@ -77,10 +111,8 @@ impl AuthorityStore {
         let (certificate_path, key_path) =
             credentials::paths(&directory, identity.service(), identity.host());
         let replaced = self.check_free(&certificate_path, &key_path, &identity, request.replace, now)?;
-        let key = PrivateKey::generate(key_kind).map_err(AuthorityError::from)?;
-        let approved = self.profiles.approve(request.profile, &identity, key.public_spki(), request.days)?;
-        let (issued, serial, is_cut) = self.write_pair(&approved, &key, &certificate_path, &key_path, now)?;
-        Ok(IssuedService { serial, issued, certificate_path, key_path, key_kind, is_cut, replaced })
+        let (profile, days) = (request.profile, request.days);
+        Ok(Planned { identity, profile, days, key_kind, certificate_path, key_path, replaced })
     }
 
     /// Issues what was approved for a key that is here, and puts the pair in the place of the one that may be there. Gives
@@ -98,7 +130,7 @@ impl AuthorityStore {
         let issuer = self.active(self.issues());
         let chain = issued.to_pem(&self.sent_chain(issuer));
         credentials::replace(certificate_path, key_path, &chain, key)?;
-        self.index.files_written(issuer, &serial)?;
+        self.index.files_written(issuer, &[&serial])?;
         Ok((issued, serial, is_cut))
     }
 
@@ -110,17 +142,9 @@ impl AuthorityStore {
         files: Option<(&Path, &Path)>,
         now: Timestamp,
     ) -> Result<(Issued, Serial), AuthorityStoreError> {
-        let issuer = self.active(self.issues());
-        self.check_not_revoked(issuer)?;
-        self.check_not_compromised(approved)?;
-        let authority = self.signer(issuer, now)?;
-        let (identity, spki, lifetime) = (approved.identity(), approved.spki(), approved.lifetime());
-        let issued = match approved.profile() {
-            ProfileName::Operator => authority.issue_operator(identity, spki, lifetime, now)?,
-            ProfileName::Archive | ProfileName::Gateway | ProfileName::Service => {
-                authority.issue(identity, spki, lifetime, now)?
-            }
-        };
+        self.check_not_compromised([approved])?;
+        let (issuer, signer) = self.ready_to_issue(now)?;
+        let issued = sign(&signer, approved, now)?;
         let certificate = issued.certificate();
         let serial = Serial::from_bytes(certificate.serial()).map_err(AuthorityError::from)?;
         let identity = Some(approved.identity());
@@ -129,8 +153,12 @@ impl AuthorityStore {
     }
 
     /// A key that somebody else has is nobody's any more: no certificate is issued for it again.
-    fn check_not_compromised(&self, approved: &Approved) -> Result<(), AuthorityStoreError> {
-        match self.index.compromised(approved.spki())? {
+    pub(super) fn check_not_compromised<'a>(
+        &self,
+        approved: impl IntoIterator<Item = &'a Approved>,
+    ) -> Result<(), AuthorityStoreError> {
+        let keys = approved.into_iter().map(Approved::spki).collect();
+        match self.index.compromised(&keys)? {
             None => Ok(()),
             Some(serial) => Err(AuthorityStoreError::KeyCompromised { serial }),
         }
@@ -173,6 +201,21 @@ impl AuthorityStore {
             (false, false) => {
                 occupied(certificate_path, format!("valid until {}", certificate.not_after()), true)
             }
+        }
+    }
+}
+
+/// Issues what was approved, by the purposes of its profile.
+pub(super) fn sign(
+    authority: &Authority,
+    approved: &Approved,
+    now: Timestamp,
+) -> Result<Issued, AuthorityError> {
+    let (identity, spki, lifetime) = (approved.identity(), approved.spki(), approved.lifetime());
+    match approved.profile() {
+        ProfileName::Operator => authority.issue_operator(identity, spki, lifetime, now),
+        ProfileName::Archive | ProfileName::Gateway | ProfileName::Service => {
+            authority.issue(identity, spki, lifetime, now)
         }
     }
 }

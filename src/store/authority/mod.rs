@@ -20,6 +20,7 @@
 //! index before the list is written, and the next list has it in any case; a file is old or new, never half. What was entered
 //! and is not in its file yet is noted in the index, and [`AuthorityStore::recover`] sees to it after a crash.
 
+mod bulk;
 mod bundle;
 mod check;
 mod error;
@@ -34,6 +35,7 @@ mod request;
 mod revoke;
 mod rollover;
 
+pub use bulk::{Certified, CertifyRequest};
 pub use check::{Finding, Health, Subject};
 pub use error::AuthorityStoreError;
 pub use import::{ImportFault, ImportFiles, ImportRequest};
@@ -71,6 +73,8 @@ const INDEX: &str = "authority.sqlite";
 const LOCK: &str = "authority.lock";
 const SERVICES: &str = "services";
 const OFFLINE: &str = "offline";
+/// How the directory begins in which a new authority is made.
+const ABANDONED_PREFIX: &str = ".new-pki-";
 
 /// An authority's directory.
 #[derive(Debug)]
@@ -134,10 +138,13 @@ impl AuthorityStore {
         fs::create_dir_all(parent).map_err(at(parent, "making the directory"))?;
         // Removed again if anything below fails.
         let beside = tempfile::Builder::new()
-            .prefix(".new-pki-")
+            .prefix(ABANDONED_PREFIX)
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(at(parent, "making a directory"))?;
+        // Held until it has its name: nobody takes it for abandoned.
+        files::write_private(&beside.path().join(LOCK), b"")?;
+        let _lock = lock(beside.path().join(LOCK))?;
         let keys = fill(beside.path(), &profiles)?;
         match fs::rename(beside.path(), directory) {
             Ok(()) => drop(beside.keep()),
@@ -147,6 +154,15 @@ impl AuthorityStore {
         }
         files::sync_dir(parent)?;
         Ok(Self { keys, ..Self::open(directory, profiles)? })
+    }
+
+    /// Removes what a killed [`AuthorityStore::create`] left beside `directory`: an authority that nobody has heard of, its keys
+    /// among it. Gives the directories that are gone; one that is being made now stays.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn remove_abandoned(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+        recover::remove_abandoned(files::directory_of(directory))
     }
 
     /// Opens the authority in `directory`.
@@ -328,11 +344,7 @@ impl AuthorityStore {
 
     /// Held until it is dropped: one writer at a time, whatever the process. What another has done meanwhile is taken up.
     fn lock(&mut self) -> Result<File, AuthorityStoreError> {
-        let path = self.directory.join(LOCK);
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = file
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|cause| AuthorityStoreError::Lock { path, cause })?;
+        let file = lock(self.directory.join(LOCK))?;
         self.generations = self.index.generations()?;
         Ok(file)
     }
@@ -401,6 +413,12 @@ impl From<AuthorityId> for Which {
     }
 }
 
+fn lock(path: PathBuf) -> Result<File, AuthorityStoreError> {
+    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    file.and_then(|file| file.lock().map(|()| file))
+        .map_err(|cause| AuthorityStoreError::Lock { path, cause })
+}
+
 /// Everything of a new authority, in a directory that nobody sees yet.
 fn build(
     directory: &Path,
@@ -438,7 +456,6 @@ fn build(
         let issuing = root.new_intermediate(trust_domain, &profiles.issuing, key.clone(), now)?;
         write(&issuing, &key, Some(AuthorityId::first(Level::Root)), profiles.issuing.crl_lifetime)?;
     }
-    files::write_private(&directory.join(LOCK), b"")?;
     Ok(keys)
 }
 

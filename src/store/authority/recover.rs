@@ -2,7 +2,7 @@
 
 use super::error::AuthorityStoreError;
 use super::index::{AuthorityId, Generation, Unfinished};
-use super::{AuthorityStore, OFFLINE, WrittenCrl};
+use super::{ABANDONED_PREFIX, AuthorityStore, LOCK, OFFLINE, WrittenCrl};
 use crate::pki::authority::{AuthorityError, chain_to_pem};
 use crate::pki::certificate::Certificate;
 use crate::pki::key::PrivateKey;
@@ -12,7 +12,7 @@ use crate::store::files::{self, FileError, TEMPORARY_PREFIX, at};
 use crate::store::passphrase::PassphraseSourceError;
 use crate::time::Timestamp;
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -220,16 +220,29 @@ impl AuthorityStore {
     }
 }
 
+/// Directories in which authorities were being made when the makers were killed: a maker that lives holds the lock in it.
+pub(super) fn remove_abandoned(parent: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut removed = Vec::new();
+    for entry in entries(parent)? {
+        let is_one = entry.file_name().as_encoded_bytes().starts_with(ABANDONED_PREFIX.as_bytes());
+        if !is_one || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        // Without a lock it has just begun, or never got as far as to have anything in it.
+        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            fs::remove_dir_all(&path).map_err(at(&path, "removing"))?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
 /// Files that were being written beside their place when the writer was killed. Under the lock nobody is writing any.
 fn remove_leftovers(directory: &Path) -> Result<Vec<Repair>, FileError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(directory, "reading the directory")(error)),
-    };
     let mut removed = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(at(directory, "reading the directory"))?;
+    for entry in entries(directory)? {
         let is_leftover = entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
         if is_leftover && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let path = entry.path();
@@ -238,4 +251,13 @@ fn remove_leftovers(directory: &Path) -> Result<Vec<Repair>, FileError> {
         }
     }
     Ok(removed)
+}
+
+/// What is in a directory; nothing, if it is not there.
+fn entries(directory: &Path) -> Result<Vec<DirEntry>, FileError> {
+    match fs::read_dir(directory).and_then(Iterator::collect) {
+        Ok(entries) => Ok(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(directory, "reading the directory")(error)),
+    }
 }

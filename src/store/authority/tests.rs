@@ -346,3 +346,80 @@ fn the_log_tells_what_was_changed_behind_its_back() {
         assert!(told.contains(fault), "{harm}: {told}");
     }
 }
+
+#[test]
+fn many_are_issued_like_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let directory = temp.path().join("pki");
+    let mut store = create(&directory, false).unwrap();
+    // More than one group.
+    let spki = || PrivateKey::generate(KeyKind::Ed25519).unwrap().public_spki().to_vec();
+    let identity = |n: usize| SpiffeId::new("a.example", "prod", "bodhi", &format!("app{n}")).unwrap();
+    let wanted =
+        |n| CertifyRequest { identity: identity(n), spki: spki(), profile: ProfileName::Service, days: None };
+    let requests: Vec<CertifyRequest> = (0..1_001).map(wanted).collect();
+    let made = store.certify_many(&requests, now()).unwrap();
+    let trust = store.trust_store().unwrap();
+    for (asked, made) in requests.iter().zip(&made) {
+        let certificate = made.issued.certificate();
+        assert_eq!((made.issued.identity(), certificate.spki_der()), (&asked.identity, &asked.spki[..]));
+        assert!(trust.validate(certificate.der(), &[], &Purpose::DocumentSigning, now()).is_ok());
+    }
+    let mut serials: Vec<&Serial> = made.iter().map(|one| &one.serial).collect();
+    serials.sort();
+    serials.dedup();
+    let before = store.entries().unwrap().len();
+    assert_eq!((made.len(), serials.len(), before), (1_001, 1_001, 1_002));
+
+    let pairs = store.issue_many(&[request("koji", "a"), request("koji", "b"), request("wiki", "a")], now());
+    for (pair, host) in pairs.unwrap().iter().zip(["a", "b", "a"]) {
+        let service = pair.issued.identity().service();
+        let loaded = Credentials::load(&store.services(), service, host).unwrap();
+        assert_eq!(loaded.certificate(), pair.issued.certificate());
+    }
+    assert!(store.recover(now()).unwrap().is_empty(), "nothing was left unfinished");
+    assert_eq!(store.verify_log(None).unwrap().unwrap().certificates(), 1_005);
+
+    // One that is refused keeps all others from it.
+    let stolen = &made[0];
+    store
+        .revoke(&Target::Serial(stolen.serial.clone()), RevocationReason::KeyCompromise, None, now())
+        .unwrap();
+    let again = CertifyRequest { spki: requests[0].spki.clone(), ..wanted(7) };
+    let elsewhere = CertifyRequest {
+        identity: SpiffeId::new("b.example", "prod", "bodhi", "app1").unwrap(),
+        ..wanted(7)
+    };
+    let mut refused = |more: CertifyRequest| store.certify_many(&[wanted(7), more], now()).unwrap_err();
+    assert!(matches!(refused(again), AuthorityStoreError::KeyCompromised { .. }));
+    assert!(matches!(refused(elsewhere), AuthorityStoreError::TrustDomain { .. }));
+    assert!(matches!(
+        refused(CertifyRequest { days: Some(100_000), ..wanted(7) }),
+        AuthorityStoreError::Refused(_)
+    ));
+    let twice = store.issue_many(&[request("new", "a"), request("new", "a")], now());
+    assert!(matches!(twice, Err(AuthorityStoreError::Twice { .. })), "{twice:?}");
+    let occupied = store.issue_many(&[request("new", "a"), request("koji", "a")], now());
+    assert!(matches!(occupied, Err(AuthorityStoreError::Occupied { .. })), "{occupied:?}");
+    assert_eq!(store.entries().unwrap().len(), before + 3);
+    assert!(!store.services().join("new-a.key").exists());
+}
+
+#[test]
+fn an_authority_that_was_never_finished_is_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let directory = temp.path().join("pki");
+    let [dead, alive, other] = [".new-pki-dead", ".new-pki-alive", "new-pki"].map(|name| {
+        let path = temp.path().join(name);
+        fs::create_dir_all(path.join(OFFLINE)).unwrap();
+        fs::write(path.join(LOCK), "").unwrap();
+        path
+    });
+    let held = lock(alive.join(LOCK)).unwrap();
+    assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), [dead.clone()]);
+    assert_eq!([dead, alive.clone(), other].map(|path| path.exists()), [false, true, true]);
+    drop(held);
+    assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), [alive]);
+    create(&directory, false).unwrap();
+    assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), Vec::<PathBuf>::new());
+}
