@@ -5,7 +5,7 @@
 //! refused when it is read, because nobody can say who has read it since.
 
 use crate::time::Timestamp;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -82,13 +82,17 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// That of the file which has this name now; `None`, if there is none.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
+        fs::metadata(path).ok().map(|metadata| Self::of_metadata(&metadata))
+    }
+
+    /// That of a file which was asked, open or not.
+    pub(crate) fn of_metadata(metadata: &Metadata) -> Self {
+        Self {
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        }
     }
 
     /// Whether whatever is written to it from now on looks different.

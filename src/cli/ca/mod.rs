@@ -198,7 +198,7 @@ impl Place {
             E::IssuerRevoked { authority, .. } => Some(format!(
                 "{} makes another, {} has it issue, and then everything is issued anew",
                 self.command(&format!("ca rollover prepare --level {}", authority.level)),
-                self.command("ca rollover activate")
+                self.command(&format!("ca rollover activate --level {}", authority.level))
             )),
             E::InUse { .. } => Some(format!(
                 "{} gives them new ones (by the issuing authority that stays); --revoke retires it all the same",
@@ -217,7 +217,7 @@ impl Place {
             E::NoList { .. } => Some(self.command("ca crl")),
             E::Prepared { authority, .. } => Some(format!(
                 "{} has it issue; {} drops it",
-                self.command("ca rollover activate"),
+                self.command(&format!("ca rollover activate --level {}", authority.level)),
                 self.command(&format!(
                     "ca rollover retire --level {} --generation {}",
                     authority.level, authority.generation

@@ -3,10 +3,10 @@
 use super::{Admitted, PolicyFileError, PolicyFiles};
 use crate::policy::signature::{DetachedSignature, Endorsement, SignatureError};
 use crate::policy::{Edition, LivePolicy, Policy};
+use crate::store::files::Stamp;
 use crate::store::trust::{Refresh, TrustReloader};
 use crate::time::Timestamp;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Keeps a [`LivePolicy`] up with its files. The caller says when to look.
@@ -79,15 +79,6 @@ pub enum PolicyRefresh {
     Unchanged,
 }
 
-/// What tells a file from the one that was read, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// What was said of the signature in force.
 #[derive(Clone, Debug, Default)]
 struct SignatureWatch {
@@ -99,8 +90,6 @@ struct SignatureWatch {
     warned: bool,
 }
 
-/// For how many seconds after a change a file may change again without looking different: clocks of file systems are coarse.
-const SETTLES_AFTER: i64 = 2;
 /// Seconds between two looks at the chain behind the signature in force.
 const CHECK_AGAIN: i64 = 60;
 /// Seconds between two complaints about the same lapse.
@@ -370,22 +359,6 @@ fn are_settled(found: &[Option<Stamp>], now: Timestamp) -> bool {
 
 fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
     files.iter().map(|file| Stamp::of(file)).collect()
-}
-
-impl Stamp {
-    fn of(file: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(file).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-
-    fn is_settled(&self, now: Timestamp) -> bool {
-        self.changed.0.max(self.modified.0).saturating_add(SETTLES_AFTER) < now.as_unix()
-    }
 }
 
 #[cfg(test)]

@@ -8,14 +8,11 @@ use crate::pki::chain::{RevocationPolicy, TrustError, TrustStore};
 use crate::pki::crl::Crl;
 use crate::pki::legacy::{self, LegacyAuthority};
 use crate::pki::pem;
+use crate::store::files::Stamp;
 use crate::time::Timestamp;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-
-/// For how many seconds after a change a file may change again without looking different: clocks of file systems are coarse.
-const SETTLES_AFTER: i64 = 2;
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,30 +47,6 @@ pub(super) enum Content {
     Raw(Arc<Vec<u8>>),
 }
 
-/// What tells a file from the one that was read, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    fn is_settled(&self, now: Timestamp) -> bool {
-        self.changed.0.max(self.modified.0).saturating_add(SETTLES_AFTER) < now.as_unix()
-    }
-}
-
 /// One file.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -106,7 +79,7 @@ impl Slot {
         let named =
             |error: io::Error| TrustFileError::Read { file: self.file.clone(), message: error.to_string() };
         let stamp = match fs::metadata(&self.file.path).map_err(named) {
-            Ok(metadata) => Stamp::of(&metadata),
+            Ok(metadata) => Stamp::of_metadata(&metadata),
             Err(fault) => {
                 (self.fault, self.seen) = (Some(fault), None);
                 return None;
@@ -150,7 +123,7 @@ impl Slot {
         let (mut bytes, limit) = (Vec::new(), self.kind.limit());
         let read = File::open(&self.file.path).and_then(|opened| {
             // Before it is read: what is written meanwhile looks different the next time.
-            let stamp = Stamp::of(&opened.metadata()?);
+            let stamp = Stamp::of_metadata(&opened.metadata()?);
             opened.take(limit + 1).read_to_end(&mut bytes)?;
             Ok(stamp)
         });
