@@ -11,6 +11,7 @@ use crate::store::authority::{
 };
 use crate::store::credentials::Credentials;
 use crate::store::files;
+use std::collections::HashSet;
 use std::fs;
 
 const SETTLED: i64 = SETTLE_SECONDS;
@@ -198,7 +199,7 @@ fn an_intermediate_gives_way_to_another_and_nobody_is_refused() {
     let listed = store.revoke(&target, RevocationReason::KeyCompromise, None, at(32)).unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].entry.der, renewed.certificate().der()[..]);
-    assert!(store.index.compromised(old.spki_der()).unwrap().is_some());
+    assert!(store.index.compromised(&HashSet::from([old.spki_der()])).unwrap().is_some());
     store.verify_log(None).unwrap().unwrap();
 }
 
