@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fedmsg::bus::transport::{Bounds, LinkState, PublishSocket, Transport};
-use fedmsg::bus::{MemoryBus, Publisher, Subscriber, Subscription, ZeroMq};
+use fedmsg::bus::{MemoryBus, Publisher, Subscriber, Subscription, Zmtp, zmtp};
 use fedmsg::development::Development;
 use fedmsg::freshness::Window;
 use fedmsg::limits::Limits;
@@ -45,7 +45,7 @@ fn msg() -> Value {
 async fn bus() -> (Publisher, Subscriber) {
     let development = Development::new("example.org", SystemClock.now()).unwrap();
     let policy = Arc::new(Policy::parse(POLICY, "policy.toml", &LIMITS).unwrap());
-    let transport = ZeroMq::new(Bounds::STANDARD);
+    let transport = Zmtp::new(zmtp::Limits::STANDARD);
     let socket: Box<dyn PublishSocket> =
         transport.bind(&["tcp://127.0.0.1:0".parse().unwrap()]).await.unwrap();
     let endpoint = socket.endpoint().clone();

@@ -1,7 +1,7 @@
 //! What the two stories share: a bus in this process, with an authority whose keys live as long as it does.
 
-use fedmsg::bus::transport::{Bounds, LinkState, PublishSocket, Transport};
-use fedmsg::bus::zeromq::ZeroMq;
+use fedmsg::bus::transport::{LinkState, PublishSocket, Transport};
+use fedmsg::bus::zmtp::{self, Zmtp};
 use fedmsg::bus::{Publisher, Subscriber, Subscription};
 use fedmsg::development::Development;
 use fedmsg::freshness::Window;
@@ -32,7 +32,7 @@ publishers = ["spiffe://example.org/prod/*/*"]
 pub(crate) async fn bus(service: &str, pattern: &str) -> Result<(Publisher, Subscriber), Box<dyn Error>> {
     let development = Development::new("example.org", SystemClock.now())?;
     let policy = Arc::new(Policy::parse(POLICY, "policy.toml", &LIMITS)?);
-    let transport = ZeroMq::new(Bounds::STANDARD);
+    let transport = Zmtp::new(zmtp::Limits::STANDARD);
 
     let socket: Box<dyn PublishSocket> = transport.bind(&["tcp://127.0.0.1:0".parse()?]).await?;
     let endpoint = socket.endpoint().clone();

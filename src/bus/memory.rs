@@ -209,7 +209,8 @@ impl PublishSocket for MemoryPublisher {
 
     fn counts(&self) -> PublishCounts {
         let taken = self.taken.load(Ordering::Relaxed);
-        PublishCounts { taken, unwanted: self.unwanted.load(Ordering::Relaxed), handshakes_failed: 0 }
+        let unwanted = self.unwanted.load(Ordering::Relaxed);
+        PublishCounts { taken, unwanted, ..PublishCounts::default() }
     }
 
     async fn send(&self, message: RawMessage) -> Result<(), SendError> {
@@ -253,6 +254,10 @@ impl Drop for MemoryPublisher {
 impl SubscribeSocket for MemorySubscriber {
     async fn recv(&mut self) -> Result<Received, ReceiveError> {
         self.queue.recv().await.map(|(received, _room)| received).ok_or(ReceiveError::Gone)
+    }
+
+    fn try_recv(&mut self) -> Option<Received> {
+        self.queue.try_recv().ok().map(|(received, _room)| received)
     }
 
     fn links(&self) -> watch::Receiver<Vec<Link>> {

@@ -9,8 +9,7 @@ use self::named::{Admitted, Named};
 use super::replay::{NoReplay, ReplaySource, Reply};
 use super::stream::{Ask, Gap, Step, StreamCounts, StreamLimits};
 use super::subscription::{Selection, Subscription, is_heartbeat};
-use super::transport::{Bounds, ConnectError, Link, ReceiveError, Received, SubscribeSocket, Transport};
-use super::zeromq::ZeroMq;
+use super::transport::{ConnectError, Link, ReceiveError, Received, SubscribeSocket};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::freshness::{Fresh, Freshness, Stale, Window};
@@ -197,7 +196,7 @@ impl Subscriber {
             ..Window::STANDARD
         };
         let endpoints = all_endpoints(config)?;
-        let socket = ZeroMq::new(Bounds::STANDARD).connect(&endpoints, prefixes).await?;
+        let socket = super::engine(config).connect(&endpoints, prefixes).await?;
         Ok(Self {
             reload: Some(reload),
             policy: Some(policy),

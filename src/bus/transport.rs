@@ -12,6 +12,7 @@
 use crate::endpoint::Endpoint;
 use crate::message::RawMessage;
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -93,6 +94,9 @@ pub trait SubscribeSocket: fmt::Debug + Send {
     /// [`ReceiveError`].
     async fn recv(&mut self) -> Result<Received, ReceiveError>;
 
+    /// The next message, if it is here already. `None` as well if the engine has ended: [`Self::recv`] says so.
+    fn try_recv(&mut self) -> Option<Received>;
+
     /// How each endpoint is doing, in the order of the list that was connected to. A receiver can wait for a state.
     fn links(&self) -> watch::Receiver<Vec<Link>>;
 }
@@ -117,13 +121,18 @@ pub struct Link {
     pub connected: u64,
     /// How many times what came could not be read as messages: garbage, or a connection that ended within one.
     pub faults: u64,
+    /// Of these, those whose reason has a name (`zmtp::ProtocolError::code`).
+    pub codes: BTreeMap<&'static str, u64>,
+    /// How many messages came that nobody had asked for.
+    pub unwanted: u64,
 }
 
 impl Link {
     /// To an endpoint that was not tried yet.
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         let endpoint = Arc::new(endpoint.clone());
-        Self { endpoint, state: LinkState::Connecting, connected: 0, faults: 0 }
+        let (state, codes) = (LinkState::Connecting, BTreeMap::new());
+        Self { endpoint, state, connected: 0, faults: 0, codes, unwanted: 0 }
     }
 }
 
@@ -164,7 +173,7 @@ impl Bounds {
 }
 
 /// What became of the messages of a [`PublishSocket`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishCounts {
     /// Messages taken from callers.
     pub taken: u64,
@@ -173,6 +182,8 @@ pub struct PublishCounts {
     /// Connections that ended before the handshake did. (A consumer of this crate makes one each time, to see whether
     /// anybody listens.)
     pub handshakes_failed: u64,
+    /// Connections that were refused or broken off, by reason (`zmtp::PutOut::code`).
+    pub put_out: BTreeMap<&'static str, u64>,
 }
 
 /// Why no endpoint was bound.
@@ -225,12 +236,20 @@ pub enum SendError {
         /// How long was waited.
         waited: Duration,
     },
-    /// The message alone is more than may be on its way.
-    #[error("message has {found} bytes, the queue's limit is {limit}")]
+    /// The message alone is more than may be on its way, or than a frame or a message may have.
+    #[error("message has {found} bytes, the limit is {limit}")]
     TooLarge {
-        /// The limit, in bytes ([`Bounds::queue_bytes`]).
+        /// The limit, in bytes ([`Bounds::queue_bytes`], or of the engine's own).
         limit: u32,
         /// What was found, in bytes.
+        found: usize,
+    },
+    /// More frames than the engine sends.
+    #[error("message has {found} frames, the limit is {limit}")]
+    TooManyParts {
+        /// The limit.
+        limit: usize,
+        /// What was found.
         found: usize,
     },
 }

@@ -34,8 +34,8 @@ pub use error::{ConfigError, ConfigErrors};
 pub use load::{MAX_FILE_BYTES, suggest};
 pub use provenance::{Origin, Setting};
 pub use schema::{
-    BusConfig, Config, CredentialsConfig, EndpointsConfig, FreshnessConfig, HeartbeatConfig, KEYS, Key,
-    LegacyConfig, LimitsConfig, OutboxConfig, PolicyConfig, PublisherConfig, TrustConfig,
+    BusConfig, BusLimitsConfig, Config, CredentialsConfig, EndpointsConfig, FreshnessConfig, HeartbeatConfig,
+    KEYS, Key, LegacyConfig, LimitsConfig, OutboxConfig, PolicyConfig, PublisherConfig, TrustConfig,
 };
 pub use show::{Entry, reference};
 pub use sources::{CONFIG_VARIABLE, DIRECTORY_NAME, Sources};

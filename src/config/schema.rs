@@ -202,7 +202,37 @@ sections! {
         /// The environments that there are.
         envs: NonEmpty<Name> = "dev,stg,prod,production";
         /// What moves frames between processes.
-        transport: Transport = "zeromq";
+        transport: Transport = "zmtp";
+    }
+    /// `[bus.limits]`: how much a peer may have of each thing, for the `zmtp` engine; over it, the peer is put out.
+    "bus.limits" bus_limits BusLimitsConfig {
+        /// Bytes on their way between a program and its connections, in each direction. At the limit a publisher waits, and
+        /// a consumer reads no more.
+        queue_bytes: Size<65_536, 4_294_967_295> = "256MiB";
+        /// Bytes that may be pending for one subscriber. One with more pending has to take as many within each `grace`.
+        peer_bytes: Size<65_536, 4_294_967_295> = "64MiB";
+        /// How long a slow subscriber may hold up the others.
+        grace: Duration = "10s";
+        /// Bytes of one frame. Larger than `limits.body_bytes`, or such bodies cannot be sent.
+        frame_bytes: Size<1_024, 1_073_741_824> = "16MiB";
+        /// Bytes of all frames of a message together.
+        message_bytes: Size<1_024, 1_073_741_824> = "16MiB";
+        /// Frames of a message. A message of fedmsg has two.
+        message_parts: Count<2, 1024> = "64";
+        /// Bytes of a command, and of whatever a subscriber sends to a publisher: so of a prefix, too.
+        command_bytes: Size<256, 65_536> = "4KiB";
+        /// Subscriptions of one subscriber, one that is made twice counted twice.
+        subscriptions: Count<1, 1_000_000> = "10000";
+        /// Bytes of all prefixes of one subscriber.
+        subscription_bytes: Size<1, 1_073_741_824> = "1MiB";
+        /// Bytes of all prefixes of all subscribers of a publisher, each prefix counted with 256 more.
+        all_subscription_bytes: Size<257, 1_073_741_824> = "64MiB";
+        /// Connections of a publisher; never more than a third of the file descriptors that the process may have.
+        connections: Count<1, 1_000_000> = "1024";
+        /// Connections of a publisher from one IPv4 address, one IPv6 network of 64 bits, or by a Unix socket.
+        connections_per_address: Count<1, 1_000_000> = "256";
+        /// How long a peer may take over the handshake.
+        handshake: Duration = "5s";
     }
     /// `[publisher]`: as whom this machine publishes.
     "publisher" publisher PublisherConfig {

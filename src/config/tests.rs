@@ -97,7 +97,7 @@ fn each_error_names_its_place() {
         ("[bus]\nprefix = \"org..x\"", "x.toml:2:10: bus.prefix: topic has an empty field at byte 4"),
         (
             "[bus]\ntransport = \"zeromk\"",
-            "x.toml:2:13: bus.transport: `zeromk` is none of zeromq; did you mean `zeromq`?",
+            "x.toml:2:13: bus.transport: `zeromk` is none of zeromq, zmtp; did you mean `zeromq`?",
         ),
         (
             "[freshness]\npast = \"10 min\"",

@@ -642,8 +642,10 @@ choices! {
     }
     /// What moves frames between processes.
     Transport {
-        /// The `zeromq` crate.
+        /// The `zeromq` crate, for links on which everybody is trusted.
         Zeromq = "zeromq",
+        /// Our own engine, for any link.
+        Zmtp = "zmtp",
     }
     /// Whether the revocation of legacy certificates is looked at.
     LegacyRevocation {

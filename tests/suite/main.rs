@@ -16,6 +16,7 @@ mod commands;
 mod compile_fail;
 mod config_cli;
 mod consumer;
+mod hostile;
 mod import;
 mod init_cli;
 mod judges;

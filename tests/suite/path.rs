@@ -133,7 +133,8 @@ async fn malformed_messages_leave_a_running_tail_alive_and_are_counted() {
         (raw(topic, "{\"msg\":".to_owned() + &"[".repeat(100_000)), "json-too-deep"),
         (raw("", String::new()), "topic-malformed"),
         (RawMessage { parts: vec![topic.into(), "{}".into(), "more".into()] }, "frame-count"),
-        (raw(topic, "x".repeat(64 << 20)), "body-too-large"),
+        // A frame over `bus.limits.frame_bytes` does not come this far: that ends the connection.
+        (raw(topic, "x".repeat(15 << 20)), "body-too-large"),
         (raw("org.fedoraproject.dev.wiki\0", "{}".into()), "topic-malformed"),
         (raw(&"a".repeat(300), "{}".into()), "topic-too-long"),
         (raw(topic, proof("AQEB\\nAAAA")), "proof-malformed"),

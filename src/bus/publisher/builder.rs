@@ -4,8 +4,7 @@ use super::heartbeat::{HEARTBEAT, Heartbeat};
 use super::queue::{Bound, Queue};
 use super::writer::Writer;
 use super::{PublishError, Publisher, Shared, Tally, topic};
-use crate::bus::transport::{Bounds, PublishSocket, Transport};
-use crate::bus::zeromq::ZeroMq;
+use crate::bus::transport::PublishSocket;
 use crate::config::{Config, Durability, WhenFull};
 use crate::endpoint::Endpoint;
 use crate::limits::Limits;
@@ -175,7 +174,7 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
     // Before the endpoint is bound: who cannot have the outbox takes nobody's place.
     let outbox = open_outbox(config, service, host.as_str(), &signer)?;
     let endpoints: Vec<Endpoint> = endpoints.iter().cloned().collect();
-    let socket = ZeroMq::new(Bounds::STANDARD).bind(&endpoints).await?;
+    let socket = crate::bus::engine(config).bind(&endpoints).await?;
     let prefix = format!("{}.{}.{service}", *config.bus.prefix, config.bus.env.as_str());
     let bytes = u32::try_from(config.publisher.queue_bytes.bytes()).unwrap_or(u32::MAX);
     let builder = Publisher::builder(signer, prefix, limits)

@@ -25,7 +25,6 @@
 //! * A consumer does not notice that its publisher's machine has vanished, since the crate does not let keepalive be
 //!   set on connections it makes.
 
-mod listener;
 mod parcel;
 mod publisher;
 mod subscriber;
@@ -34,7 +33,7 @@ use super::transport::{BindError, Bounds, ConnectError, PublishSocket, Subscribe
 use crate::endpoint::Endpoint;
 use async_trait::async_trait;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 /// How long a subscriber may go without taking a byte that is waiting for it before its connection is broken off.
 pub const STUCK_PEER: Duration = Duration::from_secs(20);
@@ -70,16 +69,4 @@ impl Transport for ZeroMq {
 /// The permits that stand for the bytes of `bounds`.
 fn permits(bounds: Bounds) -> usize {
     usize::try_from(bounds.queue_bytes).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
-}
-
-/// Starts a socket's thread and waits for the first thing that it says: whether it could start.
-async fn start<T: Send + 'static, E: Send + 'static>(
-    name: &str,
-    fault: impl Fn(String) -> E,
-    run: impl FnOnce(oneshot::Sender<Result<T, E>>) + Send + 'static,
-) -> Result<T, E> {
-    let (started, starting) = oneshot::channel();
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || run(started)).map_err(|error| fault(error.to_string()))?;
-    starting.await.map_err(|_| fault("its thread ended at once".to_owned()))?
 }

@@ -5,15 +5,17 @@
 //! dropped while the fan-out is driven was given to nobody. A message that waits for its subscriber is offered again
 //! and again until somebody has it: an offer that nobody takes leaves no trace.
 
-use super::listener::{Bound, HeldPath, bind_first};
 use super::parcel::{Tally, parcel};
-use super::{permits, start};
+use super::{STUCK_PEER, permits};
+use crate::bus::listener::{Bound, HeldPath, Listener, bind_first};
+use crate::bus::thread::start;
 use crate::bus::transport::{BindError, Bounds, CloseError, PublishCounts, PublishSocket, SendError};
 use crate::endpoint::Endpoint;
 use crate::message::RawMessage;
 use async_trait::async_trait;
 use futures_channel::mpsc::Receiver as Events;
-use std::collections::HashSet;
+use socket2::SockRef;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,6 +91,7 @@ impl PublishSocket for ZeroMqPublisher {
             taken: self.tally.taken.load(Ordering::Relaxed),
             unwanted: self.tally.unwanted.load(Ordering::Relaxed),
             handshakes_failed: self.tally.unshaken.load(Ordering::Relaxed),
+            put_out: BTreeMap::new(),
         }
     }
 
@@ -164,6 +167,15 @@ impl Engine {
         };
         let events = socket.monitor();
         let Bound { endpoint, listener, path } = bind_first(endpoints)?;
+        let listener: zeromq::Listener = match listener {
+            Listener::Tcp(listener) => {
+                // Accepted connections inherit it (tcp(7)), and the crate lets nobody near them.
+                let timeout = SockRef::from(&listener).set_tcp_user_timeout(Some(STUCK_PEER));
+                timeout.map_err(fault)?;
+                listener.into()
+            }
+            Listener::Unix(listener) => listener.into(),
+        };
         let accepting = connections.block_on(socket.bind_listener(listener));
         accepting.map_err(|error| BindError::Engine(error.to_string()))?;
 

@@ -6,7 +6,8 @@
 //! A plain connection is tried before the crate gets to see the endpoint. The crate treats "refused" as a reason to
 //! wait, longer each time and without a word, while here it is the ordinary state of a publisher that is not running.
 
-use super::{permits, start};
+use super::permits;
+use crate::bus::thread::start;
 use crate::bus::transport::{Bounds, ConnectError, Link, LinkState, ReceiveError, Received, SubscribeSocket};
 use crate::endpoint::{Endpoint, Host};
 use crate::message::RawMessage;
@@ -115,6 +116,10 @@ pub(super) async fn connect(
 impl SubscribeSocket for ZeroMqSubscriber {
     async fn recv(&mut self) -> Result<Received, ReceiveError> {
         self.queue.recv().await.map(|(received, _room)| received).ok_or(ReceiveError::Gone)
+    }
+
+    fn try_recv(&mut self) -> Option<Received> {
+        self.queue.try_recv().ok().map(|(received, _room)| received)
     }
 
     fn links(&self) -> watch::Receiver<Vec<Link>> {

@@ -2,8 +2,8 @@
 
 use super::super::CliError;
 use super::traffic::{Message, TRUST_DOMAIN, Traffic};
-use crate::bus::transport::{Bounds, LinkState, PublishSocket, Transport};
-use crate::bus::zeromq::ZeroMq;
+use crate::bus::transport::{LinkState, PublishSocket, Transport};
+use crate::bus::zmtp::{self, Zmtp};
 use crate::bus::{Event, Published, Publisher, Subscriber, Subscription};
 use crate::development::Development;
 use crate::endpoint::Endpoint;
@@ -119,7 +119,7 @@ impl World {
         )?);
         let trust = Arc::new(authority.trust_store()?);
         let verifier = Verifier::new(trust, Arc::clone(&policy), Legacy::Refused, LIMITS);
-        let (transport, any_port) = (ZeroMq::new(Bounds::STANDARD), ["tcp://127.0.0.1:0".parse()?]);
+        let (transport, any_port) = (Zmtp::new(zmtp::Limits::STANDARD), ["tcp://127.0.0.1:0".parse()?]);
         let attacker = transport.bind(&any_port).await?;
         let mut endpoints = vec![attacker.endpoint().clone()];
         let mut publishers = BTreeMap::new();
@@ -282,7 +282,7 @@ publishers = ["spiffe://{TRUST_DOMAIN}/{other_env}/*/*"]
 
 /// A consumer of everything, connected to every endpoint.
 async fn consume(
-    transport: ZeroMq,
+    transport: Zmtp,
     endpoints: &[Endpoint],
     verifier: Verifier,
 ) -> Result<Subscriber, CliError> {

@@ -59,6 +59,11 @@ impl Child {
         }
     }
 
+    /// As [`Self::line`]; `None` if it does not come, for a child that may have died.
+    pub(crate) fn line_or_none(&mut self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        self.output.next(&wanted)
+    }
+
     /// As [`Self::line`], of standard error.
     pub(crate) fn error_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         match self.errors.next(&wanted) {

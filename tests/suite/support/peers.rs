@@ -81,6 +81,12 @@ impl Peer {
         writeln!(self.child.input(), "{line}").expect("a running publisher");
     }
 
+    /// Has `publish.py` send a message of frames of these sizes.
+    pub(crate) fn send_sizes(&mut self, sizes: &[usize]) {
+        use std::io::Write;
+        writeln!(self.child.input(), "{sizes:?}").expect("a running publisher");
+    }
+
     /// Ends its input and waits for its end.
     pub(crate) fn finish(self) {
         self.child.finish().expect_code(0);

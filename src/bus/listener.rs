@@ -1,7 +1,6 @@
 //! Binding: the first endpoint of a list that is free.
 
-use super::STUCK_PEER;
-use crate::bus::transport::BindError;
+use super::transport::BindError;
 use crate::endpoint::{Endpoint, Host, IpcEndpoint, TcpEndpoint};
 use socket2::{SockRef, TcpKeepalive};
 use std::fs::{self, File, Permissions, TryLockError};
@@ -17,10 +16,23 @@ use std::time::Duration;
 pub(super) struct Bound {
     /// What was bound; a port 0 replaced by the one that was given.
     pub(super) endpoint: Endpoint,
-    /// For the crate to accept from.
-    pub(super) listener: zeromq::Listener,
+    /// To accept from.
+    pub(super) listener: Listener,
     /// Keeps a Unix socket's path.
     pub(super) path: Option<HeldPath>,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// How long a TCP connection may be idle before the system asks whether the peer is still there, and how often it
+/// then asks.
+pub(super) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10))
 }
 
 /// The path of a Unix socket, held by a lock beside it; the socket is removed with the value. The lock's file stays:
@@ -55,13 +67,10 @@ pub(super) fn bind_first(endpoints: &[Endpoint]) -> Result<Bound, BindError> {
 
 fn bind_tcp(tcp: &TcpEndpoint) -> io::Result<Bound> {
     let listener = bind_address(&addresses(tcp)?)?;
-    let socket = SockRef::from(&listener);
-    // Accepted connections inherit both (tcp(7)), and the crate lets nobody near them.
-    socket.set_tcp_user_timeout(Some(STUCK_PEER))?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
-    socket.set_tcp_keepalive(&keepalive.with_interval(Duration::from_secs(10)))?;
+    // Accepted connections inherit it (tcp(7)).
+    SockRef::from(&listener).set_tcp_keepalive(&keepalive())?;
     let endpoint = Endpoint::Tcp(tcp.with_port(listener.local_addr()?.port()));
-    Ok(Bound { endpoint, listener: listener.into(), path: None })
+    Ok(Bound { endpoint, listener: Listener::Tcp(listener), path: None })
 }
 
 fn addresses(tcp: &TcpEndpoint) -> io::Result<Vec<SocketAddr>> {
@@ -111,7 +120,7 @@ fn bind_ipc(ipc: &IpcEndpoint) -> io::Result<Bound> {
     // To connect is to write (unix(7)): the owner and the group may, and the directory says which group that is.
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     let held = HeldPath { socket: path.to_owned(), _lock: lock };
-    Ok(Bound { endpoint: Endpoint::Ipc(ipc.clone()), listener: listener.into(), path: Some(held) })
+    Ok(Bound { endpoint: Endpoint::Ipc(ipc.clone()), listener: Listener::Unix(listener), path: Some(held) })
 }
 
 impl Drop for HeldPath {
