@@ -6,7 +6,7 @@ mod named;
 pub use named::Begin;
 
 use self::named::{Admitted, Named};
-use super::replay::{NoReplay, ReplaySource, Reply};
+use super::replay::{ReplayClient, ReplaySource, Reply};
 use super::stream::{Ask, Gap, Step, StreamCounts, StreamLimits};
 use super::subscription::{Selection, Subscription, is_heartbeat};
 use super::transport::{ConnectError, Link, ReceiveError, Received, SubscribeSocket};
@@ -230,7 +230,8 @@ impl Subscriber {
         let prefixes = subscription.service_prefixes(config.bus.prefix.fields().count() + 2);
         let published = StatusFile::open(state.path(), name, SystemClock.now())?;
         let subscriber = Self::connect(config, subscription, &prefixes, Some(published)).await?;
-        subscriber.named(store, Arc::new(NoReplay), from, StreamLimits::STANDARD)
+        let source = Arc::new(ReplayClient::new(config));
+        subscriber.named(store, source, from, StreamLimits::STANDARD)
     }
 
     /// A subscriber of parts of your own, which remembers what it delivered for as long as it lives.

@@ -1,10 +1,13 @@
 //! `fedmsg outbox`
 
 use super::output::{DIM, Output, STRONG};
-use super::{CliError, Global, Outcome, config};
+use super::{CliError, Global, Outcome, config, runtime};
+use crate::bus::replay::{ReplayLimits, ReplayServer};
+use crate::config::Config;
 use crate::store::outbox::{self, Dropped, OutboxReader, Report, SqliteOutboxReader};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What this machine has published, and keeps for those who missed it.
 #[derive(Debug, clap::Args)]
@@ -15,7 +18,18 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Serve(ServeArgs),
     Show(ShowArgs),
+}
+
+/// Answer those who missed something, from an outbox on disk.
+///
+/// A running publisher does so itself. This is for services that publish by `fedmsg publish`, which is gone before anybody can
+/// ask: at an endpoint of `[replay]`, from the file, which publishers use meanwhile. Ends on Ctrl-C.
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    of: OfArgs,
 }
 
 /// Show the stream of an outbox, what it has, and what fell out.
@@ -23,6 +37,12 @@ enum Command {
 /// It may be in use meanwhile. Exit 2 if there is none, or if it is damaged.
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
+    #[command(flatten)]
+    of: OfArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct OfArgs {
     /// Of this service. (Default: publisher.service of the configuration.)
     #[arg(long)]
     service: Option<String>,
@@ -33,11 +53,13 @@ struct ShowArgs {
 
 pub(super) fn run(args: Args, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
     match args.command {
-        Command::Show(args) => show(&args, global, out),
+        Command::Serve(args) => serve(&args.of, global, out),
+        Command::Show(args) => show(&args.of, global, out),
     }
 }
 
-fn show(args: &ShowArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+/// The configuration, and which file it is.
+fn of(args: &OfArgs, global: &Global, out: &mut Output) -> Result<(Config, PathBuf, String), CliError> {
     let mut flags = Vec::new();
     if let Some(service) = &args.service {
         flags.push(("publisher.service", service.as_str(), "--service"));
@@ -54,6 +76,37 @@ fn show(args: &ShowArgs, global: &Global, out: &mut Output) -> Result<Outcome, C
     let service = config.publisher.service.as_ref().ok_or_else(|| missing("publisher.service"))?;
     let host = config.publisher.host.as_ref().ok_or_else(|| missing("publisher.host"))?;
     let file = outbox::file(directory.path(), service.as_str(), host.as_str());
+    let service = service.to_string();
+    Ok((config, file, service))
+}
+
+fn serve(args: &OfArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let (config, file, service) = of(args, global, out)?;
+    let endpoints = config.replay.of(&service).ok_or_else(|| {
+        CliError::new(format_args!("`replay.{service}` is not configured"))
+            .hint(format!("write `{service} = [\"tcp://HOST:PORT\"]` under [replay], in a file of fedmsg.d"))
+    })?;
+    let endpoints: Vec<_> = endpoints.iter().cloned().collect();
+    let reader = Box::new(SqliteOutboxReader::open(&file)?);
+    runtime()?.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let server = ReplayServer::start(&endpoints, reader, ReplayLimits::STANDARD)?;
+        let (file, at) = (file.display(), server.endpoint());
+        out.say(format_args!("{DIM}answering from {file} at {at}; Ctrl-C ends it{DIM:#}"));
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let counts = server.counts();
+        let (answered, messages) = (counts.answered, counts.messages);
+        out.say(format_args!("{answered} requests answered, with {messages} messages"));
+        Ok(Outcome::Yes)
+    })
+}
+
+fn show(args: &OfArgs, global: &Global, out: &mut Output) -> Result<Outcome, CliError> {
+    let (_, file, _) = of(args, global, out)?;
     let report = SqliteOutboxReader::open(&file)?.report()?;
     if out.is_json() {
         out.object(&object(&file, &report))?;

@@ -4,7 +4,7 @@
 //! underscore is part of many names. Everything after `FEDMSG_` is in capitals. A variable that begins so and stands
 //! for no key is an error, so that a misspelt one is not silently without effect.
 
-use super::schema::{self, EndpointsConfig, KEYS, Key};
+use super::schema::{self, KEYS, Key};
 use super::sources::CONFIG_VARIABLE;
 use super::suggest::nearest;
 
@@ -58,8 +58,7 @@ fn unknown(rest: &str) -> Variable {
 
 /// The variable that stands for `key`: `FEDMSG_BUS__ENV`; of an open table, `FEDMSG_ENDPOINTS__*`.
 pub fn variable_name(key: &Key) -> String {
-    let name = if key.section == EndpointsConfig::SECTION { "*" } else { key.name };
-    format!("{PREFIX}{}__{name}", key.section.replace('.', "__")).to_ascii_uppercase()
+    format!("{PREFIX}{}__{}", key.section.replace('.', "__"), key.name).to_ascii_uppercase()
 }
 
 #[cfg(test)]

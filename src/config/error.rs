@@ -56,16 +56,16 @@ pub enum ConfigError {
         /// What named it: `--config` or `FEDMSG_CONFIG`.
         named_by: &'static str,
     },
-    /// Two services were given one endpoint, and only one of them can bind it.
-    #[error("{origin}: endpoints.{service} has {endpoint}, which endpoints.{other} has too")]
+    /// One endpoint was given to two, and only one of them can bind it.
+    #[error("{origin}: {key} has {endpoint}, which {other} has too")]
     EndpointShared {
         /// Where the later of the two stands.
         origin: Origin,
-        /// The later service.
-        service: String,
+        /// The later key.
+        key: String,
         /// The endpoint.
         endpoint: String,
-        /// The other service.
+        /// The other key.
         other: String,
     },
     /// `bus.env` is not among `bus.envs`.

@@ -3,7 +3,7 @@
 use super::env::{self, Variable};
 use super::error::{ConfigError, ConfigErrors};
 use super::provenance::{Origin, Setting};
-use super::schema::{self, Config, EndpointsConfig, KEYS, Key, Slot};
+use super::schema::{self, Config, KEYS, Key, OPEN_TABLES, Slot};
 use super::sources::{Source, Sources};
 use super::suggest::nearest;
 use super::value::{Fault, LegacyRevocation, Name, Node, Raw, ValueFault};
@@ -177,11 +177,12 @@ impl Loader {
     }
 
     fn put(&mut self, key: &Key, name: &str, raw: &Raw, base: &Path, origin: Origin) -> Result<(), Fault> {
-        if key.section == EndpointsConfig::SECTION {
+        if OPEN_TABLES.contains(&key.section) {
             let service = Name::new(name).map_err(|fault| Fault { at: raw.at, fault })?;
             let mut slot: Option<Setting<_>> = None;
             slot.put(raw, base, origin)?;
-            self.config.endpoints.0.extend(slot.map(|endpoints| (service, endpoints)));
+            let table = self.config.open_table_mut(key.section);
+            table.0.extend(slot.map(|endpoints| (service, endpoints)));
             return Ok(());
         }
         match self.config.slot(key.section, name) {
@@ -192,7 +193,7 @@ impl Loader {
 
     /// What keys demand of each other, once all are merged.
     fn relations(&mut self) {
-        let Config { bus, legacy, endpoints, policy, freshness, .. } = &self.config;
+        let Config { bus, legacy, policy, freshness, .. } = &self.config;
         if !bus.envs.contains(&bus.env) {
             self.errors.push(ConfigError::EnvironmentUnlisted {
                 origin: bus.env.origin().clone(),
@@ -243,15 +244,15 @@ impl Loader {
             needs(policy.signers.origin(), "policy.signers", "policy.require_signature");
         }
         let mut bound = BTreeMap::new();
-        for (service, list) in endpoints.iter() {
-            for endpoint in list.iter() {
-                if let Some(other) = bound.insert(endpoint, service) {
-                    self.errors.push(ConfigError::EndpointShared {
-                        origin: list.origin().clone(),
-                        service: service.to_string(),
-                        endpoint: endpoint.to_string(),
-                        other: other.to_string(),
-                    });
+        for section in OPEN_TABLES {
+            for (service, list) in self.config.open_table(section).iter() {
+                let key = format!("{section}.{service}");
+                for endpoint in list.iter() {
+                    if let Some(other) = bound.insert(endpoint, key.clone()) {
+                        let (origin, endpoint) = (list.origin().clone(), endpoint.to_string());
+                        let key = key.clone();
+                        self.errors.push(ConfigError::EndpointShared { origin, key, endpoint, other });
+                    }
                 }
             }
         }

@@ -76,13 +76,14 @@ impl<T: Value> Slot for Option<Setting<T>> {
     }
 }
 
+/// The tables whose keys are the services' names, and whose values are lists of endpoints.
+pub(super) const OPEN_TABLES: [&str; 2] = ["endpoints", "replay"];
+
 /// The endpoints of every service, in the order of the services' names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointsConfig(pub(super) BTreeMap<Name, Setting<NonEmpty<Endpoint>>>);
 
 impl EndpointsConfig {
-    pub(super) const SECTION: &'static str = "endpoints";
-
     /// The endpoints of one service, where it has any.
     pub fn of(&self, service: &str) -> Option<&Setting<NonEmpty<Endpoint>>> {
         self.0.iter().find(|(name, _)| name.as_str() == service).map(|(_, endpoints)| endpoints)
@@ -142,6 +143,8 @@ macro_rules! sections {
             $($(#[doc = $section_doc])+ pub $field: $Struct,)+
             /// `[endpoints]`: where each service publishes.
             pub endpoints: EndpointsConfig,
+            /// `[replay]`: where each service's publishers answer who missed something.
+            pub replay: EndpointsConfig,
             pub(super) files: Vec<PathBuf>,
             pub(super) ignored: Vec<PathBuf>,
         }
@@ -149,11 +152,21 @@ macro_rules! sections {
         /// Every key, in the order of the reference.
         pub const KEYS: &[Key] = &[
             Key {
-                section: EndpointsConfig::SECTION,
+                section: "endpoints",
                 name: "*",
                 built_in: None,
                 doc: " Where a service publishes, by the service's name: its publishers bind the first endpoint that is \
                       free, its consumers connect to all.",
+                describe: <NonEmpty<Endpoint> as Value>::describe,
+                plain: <NonEmpty<Endpoint> as Value>::from_plain_text,
+            },
+            Key {
+                section: "replay",
+                name: "*",
+                built_in: None,
+                doc: " Where a service's publishers answer named consumers who missed something, by the service's name: each \
+                      publisher binds the first endpoint that is free, its consumers ask all. Without it what is missed is \
+                      lost, and told.",
                 describe: <NonEmpty<Endpoint> as Value>::describe,
                 plain: <NonEmpty<Endpoint> as Value>::from_plain_text,
             },
@@ -173,6 +186,7 @@ macro_rules! sections {
                 Ok(Self {
                     $($field: $Struct { $($key: first_value!($Type $(, $built_in)?),)+ },)+
                     endpoints: EndpointsConfig(BTreeMap::new()),
+                    replay: EndpointsConfig(BTreeMap::new()),
                     files: Vec::new(),
                     ignored: Vec::new(),
                 })
@@ -183,6 +197,15 @@ macro_rules! sections {
                     $($(($section, stringify!($key)) => Some(&mut self.$field.$key),)+)+
                     _ => None,
                 }
+            }
+
+            /// An open table.
+            pub(super) fn open_table(&self, section: &str) -> &EndpointsConfig {
+                if section == "replay" { &self.replay } else { &self.endpoints }
+            }
+
+            pub(super) fn open_table_mut(&mut self, section: &str) -> &mut EndpointsConfig {
+                if section == "replay" { &mut self.replay } else { &mut self.endpoints }
             }
 
             pub(super) fn slots(&self) -> Vec<(&'static str, &'static str, &dyn Slot)> {
@@ -389,7 +412,8 @@ mod tests {
         assert_eq!(config.limits.to_limits(), Limits::STANDARD);
         assert!(!*config.legacy.accept);
         assert_eq!(config.freshness.past.duration(), Duration::from_secs(600));
-        assert_eq!(config.slots().len(), KEYS.len() - 1, "the open table has no slot of its own");
+        let open = OPEN_TABLES.len();
+        assert_eq!(config.slots().len(), KEYS.len() - open, "the open tables have no slots of their own");
     }
 
     #[test]

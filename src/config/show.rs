@@ -1,7 +1,7 @@
 //! Every value with its origin, and the reference of the keys: what people read.
 
 use super::provenance::Origin;
-use super::schema::{Config, EndpointsConfig, KEYS, Slot};
+use super::schema::{Config, KEYS, OPEN_TABLES, Slot};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -19,14 +19,15 @@ pub struct Entry<'c> {
 impl Config {
     /// Every key, set or not, in the order of the reference.
     pub fn entries(&self) -> Vec<Entry<'_>> {
-        let endpoints = self.endpoints.iter().map(|(service, list)| {
-            let slot: &dyn Slot = list;
-            (format!("{}.{service}", EndpointsConfig::SECTION), slot)
+        let open = OPEN_TABLES.into_iter().flat_map(|section| {
+            self.open_table(section).iter().map(move |(service, list)| {
+                let slot: &dyn Slot = list;
+                (format!("{section}.{service}"), slot)
+            })
         });
         let closed =
             self.slots().into_iter().map(|(section, name, slot)| (format!("{section}.{name}"), slot));
-        endpoints
-            .chain(closed)
+        open.chain(closed)
             .map(|(key, slot)| {
                 let (value, origin) = slot.entry().unzip();
                 Entry { key, value, origin }

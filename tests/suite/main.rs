@@ -30,6 +30,7 @@ mod pki_validation;
 mod policy_cli;
 mod policy_signed;
 mod policy_traffic;
+mod replay;
 mod repository;
 mod requests;
 mod rollover;

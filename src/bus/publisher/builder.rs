@@ -4,6 +4,7 @@ use super::heartbeat::{HEARTBEAT, Heartbeat};
 use super::queue::{Bound, Queue};
 use super::writer::Writer;
 use super::{PublishError, Publisher, Shared, Tally, topic};
+use crate::bus::replay::ReplayLimits;
 use crate::bus::transport::PublishSocket;
 use crate::config::{Config, Durability, WhenFull};
 use crate::endpoint::Endpoint;
@@ -151,7 +152,7 @@ impl PublisherBuilder {
             .map_err(PublishError::Thread)?;
         let queue = Queue::new(sender, self.bound);
         let (watch, credentials) = (self.watch, self.credentials);
-        Ok(Publisher { queue, shared, socket, prefix: self.prefix, watch, credentials })
+        Ok(Publisher { queue, shared, socket, prefix: self.prefix, watch, credentials, replay: None })
     }
 }
 
@@ -183,10 +184,13 @@ pub(super) async fn open(config: &Config, service: &str) -> Result<Publisher, Pu
         .heartbeat(config.heartbeat.interval.duration())
         .subscriber_wait(*config.publisher.subscriber_wait)
         .queue(bytes, *config.publisher.when_full, *config.publisher.full_wait);
-    match watch {
-        Some(watch) => builder.watched_policy(watch).start(socket),
-        None => builder.start(socket),
-    }
+    let publisher = match watch {
+        Some(watch) => builder.watched_policy(watch).start(socket)?,
+        None => builder.start(socket)?,
+    };
+    let Some(endpoints) = config.replay.of(service) else { return Ok(publisher) };
+    let endpoints: Vec<Endpoint> = endpoints.iter().cloned().collect();
+    publisher.replaying(&endpoints, ReplayLimits::STANDARD).await
 }
 
 fn open_outbox(

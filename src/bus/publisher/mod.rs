@@ -19,7 +19,8 @@ pub use error::PublishError;
 pub use heartbeat::HEARTBEAT;
 pub use queue::Queued;
 
-use super::transport::PublishSocket;
+use super::replay::{ReplayLimits, ReplayServer};
+use super::transport::{BindError, PublishSocket};
 use crate::config::{Config, Durability};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
@@ -62,6 +63,8 @@ pub struct Publisher {
     watch: Option<PolicyWatch>,
     /// Keeps the signer up with its certificate and key; `None`: there are no files.
     credentials: Option<SignerWatch>,
+    /// Where it answers who missed something; `None`, if nowhere.
+    replay: Option<ReplayServer>,
 }
 
 /// What the callers and the writer have in common.
@@ -261,6 +264,27 @@ impl Publisher {
     /// [`PublishError::Close`], if a subscriber did not take it within [`LINGER`]. What is kept on disk stays there.
     pub async fn close(self) -> Result<(), PublishError> {
         self.queue.close().await
+    }
+
+    /// Answers who missed something at the first of `endpoints` that is free, for as long as it is open. If none is, somebody
+    /// else does so (`fedmsg outbox serve`), or nobody: that is said, and it publishes all the same.
+    ///
+    /// # Errors
+    /// [`PublishError::Bind`] for any other fault of an endpoint, or [`PublishError::Outbox`] if the outbox cannot be read.
+    pub async fn replaying(self, endpoints: &[Endpoint], limits: ReplayLimits) -> Result<Self, PublishError> {
+        match ReplayServer::start(endpoints, self.outbox().await?, limits) {
+            Ok(replay) => Ok(Self { replay: Some(replay), ..self }),
+            Err(error @ BindError::AllInUse(_)) => {
+                tracing::info!(%error, "this publisher has no replay endpoint of its own");
+                Ok(self)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The replay endpoint, if there is one.
+    pub fn replay(&self) -> Option<&ReplayServer> {
+        self.replay.as_ref()
     }
 }
 

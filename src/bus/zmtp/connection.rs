@@ -19,6 +19,10 @@ pub use super::greeting::greeting;
 pub enum Role {
     /// PUB: it hears subscriptions.
     Publisher,
+    /// REP: it hears requests.
+    Reply,
+    /// REQ: it hears what it asked for.
+    Request,
     /// SUB: it hears messages.
     Subscriber,
 }
@@ -28,14 +32,28 @@ impl Role {
     pub fn socket_type(self) -> &'static str {
         match self {
             Self::Publisher => "PUB",
+            Self::Reply => "REP",
+            Self::Request => "REQ",
             Self::Subscriber => "SUB",
         }
     }
 
-    /// Whether it speaks to such a socket (RFC 29, sections 3 and 4).
+    /// Who is expected at the other end, where only one is named.
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Publisher => "SUB",
+            Self::Reply => "REQ",
+            Self::Request => "REP",
+            Self::Subscriber => "PUB",
+        }
+    }
+
+    /// Whether it speaks to such a socket (RFC 29, sections 3 and 4; RFC 28, sections 3 and 4).
     fn speaks_to(self, socket_type: &str) -> bool {
         match self {
             Self::Publisher => matches!(socket_type, "SUB" | "XSUB"),
+            Self::Reply => matches!(socket_type, "REQ" | "DEALER"),
+            Self::Request => matches!(socket_type, "REP" | "ROUTER"),
             Self::Subscriber => matches!(socket_type, "PUB" | "XPUB"),
         }
     }
@@ -162,11 +180,11 @@ impl Connection {
     fn caps(&self) -> Caps {
         let Limits { command_bytes: command, frame_bytes, message_bytes, .. } = self.limits;
         let frame = match (self.role, self.state) {
-            (Role::Subscriber, State::Traffic) => {
+            (Role::Reply | Role::Request | Role::Subscriber, State::Traffic) => {
                 frame_bytes.min(message_bytes.saturating_sub(self.part_bytes))
             }
             // Nothing but subscriptions comes from a subscriber, and nothing but READY before the traffic.
-            (Role::Publisher | Role::Subscriber, _) => command,
+            (_, _) => command,
         };
         Caps { command, frame }
     }
@@ -189,14 +207,13 @@ impl Connection {
     fn handshake(&mut self, body: Bytes) -> Result<Event, ProtocolError> {
         let command = Command::read(body)?;
         match command {
-            Command::Ready { identity, .. } if identity > 0 => Err(ProtocolError::Identity(identity)),
+            Command::Ready { identity, .. } if identity > 0 && self.role != Role::Reply => {
+                Err(ProtocolError::Identity(identity))
+            }
             Command::Ready { socket_type, .. } => {
                 let found = socket_type.unwrap_or_default();
                 if !self.role.speaks_to(&found) {
-                    let expected = match self.role {
-                        Role::Publisher => "SUB",
-                        Role::Subscriber => "PUB",
-                    };
+                    let expected = self.role.peer();
                     return Err(ProtocolError::SocketType { expected, found });
                 }
                 self.state = State::Traffic;
@@ -218,7 +235,7 @@ impl Connection {
             (_, Command::Pong | Command::Unknown(_)) => Ok(None),
             (Role::Publisher, Command::Subscribe(prefix)) => Ok(Some(Event::Subscribe(prefix))),
             (Role::Publisher, Command::Cancel(prefix)) => Ok(Some(Event::Cancel(prefix))),
-            (Role::Subscriber, Command::Subscribe(_) | Command::Cancel(_)) => {
+            (Role::Reply | Role::Request | Role::Subscriber, Command::Subscribe(_) | Command::Cancel(_)) => {
                 Err(ProtocolError::Unexpected("a subscription"))
             }
             (_, Command::Ready { .. }) => Err(ProtocolError::Unexpected("another READY")),
@@ -233,7 +250,7 @@ impl Connection {
                 (Kind::Last, Some(0)) => Ok(Some(Event::Cancel(frame.body.slice(1..)))),
                 _ => Err(ProtocolError::Unexpected("a message")),
             },
-            Role::Subscriber => {
+            Role::Reply | Role::Request | Role::Subscriber => {
                 if self.parts.len() >= self.limits.message_parts {
                     return Err(ProtocolError::TooManyParts { limit: self.limits.message_parts });
                 }

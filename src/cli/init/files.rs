@@ -49,7 +49,7 @@ directory = "pki/services"
 [policy]
 files = ["policy.toml"]
 
-# Where named consumers (`fedmsg tail --name NAME`) remember over a restart what they were delivered.
+# Where named consumers (`fedmsg tail --name NAME`) keep their places over a restart.
 [freshness]
 state = "state"
 "#
@@ -64,6 +64,10 @@ fn endpoints(ports: &Ports) -> String {
     for (place, service) in SERVICES.iter().enumerate() {
         let list: Vec<String> = ports.of(place).map(|port| format!("\"tcp://127.0.0.1:{port}\"")).collect();
         text.push_str(&format!("{service} = [{}]\n", list.join(", ")));
+    }
+    text.push_str("\n# Where a publisher, or `fedmsg outbox serve`, answers named consumers who missed something.\n[replay]\n");
+    for (place, service) in SERVICES.iter().enumerate() {
+        text.push_str(&format!("{service} = [\"tcp://127.0.0.1:{}\"]\n", ports.replay(place)));
     }
     text
 }

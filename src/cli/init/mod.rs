@@ -124,15 +124,24 @@ impl Ports {
         first..first.saturating_add(Self::A_SERVICE)
     }
 
+    /// Where that service answers who missed something: behind all the others.
+    fn replay(&self, service: usize) -> u16 {
+        let place = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        let endpoints = place(SERVICES.len()).saturating_mul(Self::A_SERVICE);
+        self.first.saturating_add(endpoints).saturating_add(place(service))
+    }
+
     const A_SERVICE: u16 = 4;
+    /// The endpoints, and one for replay.
+    const NEEDED: u16 = Self::A_SERVICE + 1;
 }
 
 /// Ports on which nothing listens now. Where the search begins depends on the directory, so that two buses of one machine
 /// are apart even while neither runs; it stays below the ports that systems hand out by themselves (from 32768 on Linux).
 fn free_ports(directory: &Path) -> Ports {
     const LOWEST: u16 = 20_000;
-    const BLOCKS: u16 = 1_500;
-    let needed = u16::try_from(SERVICES.len()).unwrap_or(u16::MAX).saturating_mul(Ports::A_SERVICE);
+    const BLOCKS: u16 = 1_200;
+    let needed = u16::try_from(SERVICES.len()).unwrap_or(u16::MAX).saturating_mul(Ports::NEEDED);
     let mut hasher = DefaultHasher::new();
     std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()).hash(&mut hasher);
     let start = u16::try_from(hasher.finish() % u64::from(BLOCKS)).unwrap_or(0);

@@ -77,6 +77,11 @@ impl Child {
         self.input.as_mut().expect("input was closed")
     }
 
+    /// The child's standard input, for a thread of its own; the child sees its end when that is dropped.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("input was closed")
+    }
+
     /// Ends the child's standard input.
     pub(crate) fn close_input(&mut self) {
         self.input = None;

@@ -71,6 +71,20 @@ impl Peer {
         frames.map(|f| f.as_str().expect("frames in UTF-8").to_owned()).collect()
     }
 
+    /// Has `ask.py` send a request, and gives the answer's header and its other frames.
+    pub(crate) fn ask(&mut self, request: &str) -> (serde_json::Value, Vec<Vec<u8>>) {
+        use base64::Engine;
+        use std::io::Write;
+        writeln!(self.child.input(), "{request}").expect("a running asker");
+        let answer = self.next("header");
+        let frames = answer["frames"].as_array().expect("frames").iter();
+        let frames = frames.map(|frame| {
+            let text = frame.as_str().expect("a text");
+            base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+        });
+        (answer["header"].clone(), frames.collect())
+    }
+
     /// Has `publish.py` send a message of these frames.
     pub(crate) fn send(&mut self, frames: &[&[u8]]) {
         use base64::Engine;
