@@ -102,6 +102,8 @@ impl Consumer {
                 let last = self.last.insert(key.clone(), seq);
                 assert!(last.is_none_or(|last| last < seq), "{seq} after {last:?} in one life");
                 self.handling = Some((key, seq));
+                // Places are also written down by the clock: what is in the handler's hands must not be among them.
+                self.keep();
                 Wish::Busy
             }
             Step::Gap(gap) => {
@@ -124,7 +126,10 @@ impl Consumer {
     fn keep(&mut self) {
         let Some(streams) = &mut self.streams else { return };
         for (key, place) in streams.take_moved() {
+            let known = self.places.keys().any(|other| other.signer == key.signer);
             let before = self.places.insert(key.clone(), place);
+            // A publisher that is known began this one since: all of it is owed.
+            assert!(before.is_some() || !known || place == 1, "{key:?} begins at {place}");
             assert!(
                 before.is_none_or(|before| before <= place),
                 "{key:?} went back from {before:?} to {place}"
