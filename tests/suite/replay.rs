@@ -54,10 +54,9 @@ fn client(endpoints: &[&Endpoint]) -> ReplayClient {
 }
 
 async fn found(client: &ReplayClient, from: u64, to: Option<u64>) -> Found {
-    match client.ask(&key(), from, to).await {
-        Reply::Found(found) => found,
-        other => panic!("{other:?}"),
-    }
+    let reply = client.ask(&key(), from, to).await;
+    let Reply::Found(found) = reply else { panic!("{reply:?}") };
+    found
 }
 
 fn topics(found: &Found) -> Vec<u64> {

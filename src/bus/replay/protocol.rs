@@ -283,20 +283,16 @@ fn field(field: &'static str, expected: &'static str) -> ProtocolError {
 }
 
 fn number(value: &Value) -> Option<u64> {
-    match value {
-        // `-0` is not a way to write 0.
-        Value::Number(Number::Integer(digits)) if !digits.starts_with('-') => digits.parse().ok(),
-        _ => None,
-    }
+    let Value::Number(Number::Integer(digits)) = value else { return None };
+    // `-0` is not a way to write 0.
+    if digits.starts_with('-') { None } else { digits.parse().ok() }
 }
 
 fn seconds(value: &Value) -> Result<Timestamp, ProtocolError> {
-    let seconds = match value {
-        Value::Number(Number::Integer(digits)) => digits.parse().ok(),
-        _ => None,
-    };
-    let time = seconds.and_then(|seconds| Timestamp::from_unix(seconds).ok());
-    time.ok_or_else(|| field("since", "whole seconds since 1970"))
+    let wrong = || field("since", "whole seconds since 1970");
+    let Value::Number(Number::Integer(digits)) = value else { return Err(wrong()) };
+    let time = digits.parse().ok().and_then(|seconds| Timestamp::from_unix(seconds).ok());
+    time.ok_or_else(wrong)
 }
 
 fn stream_id(value: &Value) -> Result<StreamId, ProtocolError> {
@@ -315,12 +311,10 @@ fn ranges(value: &Value) -> Result<Vec<(u64, u64)>, ProtocolError> {
     if ranges.len() > MAX_GONE_RANGES {
         return Err(wrong());
     }
-    let range = |range: &Value| match range {
-        Value::Array(ends) => match &ends[..] {
-            [from, to] => number(from).zip(number(to)).filter(|(from, to)| from <= to),
-            _ => None,
-        },
-        _ => None,
+    let range = |range: &Value| {
+        let Value::Array(ends) = range else { return None };
+        let [from, to] = &ends[..] else { return None };
+        number(from).zip(number(to)).filter(|(from, to)| from <= to)
     };
     ranges.iter().map(range).collect::<Option<_>>().ok_or_else(wrong)
 }

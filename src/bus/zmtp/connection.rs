@@ -1,6 +1,6 @@
 //! One connection as a state machine: bytes in, events out. No socket, no clock.
 //!
-//! Whoever has the socket sends [`greeting`] at once, [`Connection::ready`] at [`Event::Greeted`], and answers
+//! Whoever has the socket sends [`greeting()`](greeting::greeting) at once, [`Connection::ready`] at [`Event::Greeted`], and answers
 //! [`Event::Ping`]. How the bytes were cut on their way makes no difference.
 
 use super::codec::{self, Caps, Frame, Kind};

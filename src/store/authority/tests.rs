@@ -416,7 +416,7 @@ fn an_authority_that_was_never_finished_is_removed() {
         path
     });
     let held = lock(alive.join(LOCK)).unwrap();
-    assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), [dead.clone()]);
+    assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), std::slice::from_ref(&dead));
     assert_eq!([dead, alive.clone(), other].map(|path| path.exists()), [false, true, true]);
     drop(held);
     assert_eq!(AuthorityStore::remove_abandoned(&directory).unwrap(), [alive]);

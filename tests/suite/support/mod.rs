@@ -10,7 +10,7 @@ pub(crate) use child::{Child, Finished, run};
 pub(crate) use data::{shared_data, shared_lines};
 pub(crate) use peers::{Peer, judge_command, peer_command};
 
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -50,7 +50,8 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
 /// `count` ports of the loopback address on which nothing listens, and which no other caller in this process was given.
 ///
 /// They lie below the ports that the system gives to outgoing connections: one of those could otherwise take a port
-/// between its choice and its use, or even be connected to itself.
+/// between its choice and its use, or even be connected to itself. They are tried by connecting: a socket that listened, if
+/// only to see, would be held for a moment more by whatever child another test starts just then.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 10_000;
@@ -58,7 +59,7 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     // Two test runs at once begin at different places.
     let begin = u16::try_from(std::process::id() % u32::from(PORTS)).expect("below PORTS");
     let next = || FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let free = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
     std::iter::repeat_with(next).filter(free).take(count).collect()
 }
 
