@@ -12,7 +12,7 @@ fn name() -> CommonName {
 }
 
 fn from_text() -> Topic {
-    "a..b".into()
+    Topic::from("a..b")
 }
 
 fn from_pattern(pattern: TopicPattern) -> Topic {
